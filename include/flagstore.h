@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * Copyright (c) The flagstore authors
+ *
+ * flagstore.h: one table of named boolean flags, shared by every worker process on a host.
+ *
+ * A segment is a mapped file that holds one table. A process attaches to it by name, reads flags with a few
+ * loads (no lock, no system call) and changes them safely against any other writer, also against one that is
+ * killed in the middle. A flag is a key of 1 to 255 bytes (any but NUL) with a boolean value; a missing flag
+ * reads as false and can be told from a false one.
+ *
+ * Results      Functions that return int return FLAGSTORE_OK (0) or one of the negative FLAGSTORE_E codes below;
+ *              flagstore_strerror() has a sentence for each and flagstore_detail() the particulars of the
+ *              calling thread's last failure. When a call fails, nothing has been changed and no out argument
+ *              has been written, unless the function says otherwise.
+ * Keys         Each function that takes a key comes in two forms: NAME takes a NUL-terminated string, NAME_n takes
+ *              bytes and their count. A key of a wrong length or with a NUL byte in it is FLAGSTORE_EKEY.
+ * Threads      Every function may be called from any thread at the same time on one store, except where it says
+ *              "one thread at a time"; flagstore_close() needs that nobody else uses the store any more.
+ * Fork         A child goes on with its parent's store and handles. At its first write it enters the segment as a
+ *              worker of its own. Batches, cursors and watches belong to the process that made them.
+ * Signals      Functions marked "async-signal-safe" may be called in a signal handler, also in one that
+ *              interrupted a write of the same thread. No other function may.
+ * Cancellation A thread must not be cancelled asynchronously inside a function of this library; deferred
+ *              cancellation (the default) is safe.
+ */
+#ifndef FLAGSTORE_H
+#define FLAGSTORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define FLAGSTORE_KEY_MAX 255       /* bytes in the longest key */
+#define FLAGSTORE_BATCH_MAX 4096    /* changes in the largest batch */
+#define FLAGSTORE_SHARDS_MAX 1024   /* shards, a power of two */
+#define FLAGSTORE_WORKERS_MAX 4095  /* worker entries */
+
+/* ------------------------------------------------------------------------------------------------ errors */
+
+/* Every error: name, code, sentence. The codes never change their meaning; new ones may be added. */
+#define FLAGSTORE_ERRORS(X)                                                                                     \
+	X(EARGUMENT, -1, "an argument is not valid")                                                                \
+	X(EKEY, -2, "a key must have 1 to 255 bytes, none of them NUL")                                             \
+	X(ENAME, -3, "the segment's name is not valid")                                                             \
+	X(ENOSEGMENT, -4, "there is no such segment")                                                               \
+	X(EEXISTS, -5, "a segment of that name exists already")                                                     \
+	X(EPERMISSION, -6, "permission to use the segment is denied")                                               \
+	X(ENOTSEGMENT, -7, "the file is not a flagstore segment")                                                   \
+	X(ELAYOUT, -8, "the segment has a layout that this version of flagstore can't use")                         \
+	X(EFEATURE, -9, "the segment uses a feature that this version of flagstore does not know")                  \
+	X(ETRUNCATED, -10, "the segment's file is shorter than its header says")                                    \
+	X(ECORRUPT, -11, "the segment is damaged")                                                                  \
+	X(ENOTREADY, -12, "the segment's creation was never finished")                                              \
+	X(ENAMESPACE, -13, "writers of the segment must be in its PID namespace")                                   \
+	X(EREADONLY, -14, "the segment is attached read-only")                                                      \
+	X(ENOSPACE, -15, "the file system that holds the segment is full")                                          \
+	X(EFULL, -16, "the segment has reached its maximum size")                                                   \
+	X(ENOTFOUND, -17, "there is no such flag")                                                                  \
+	X(ECONFLICT, -18, "the flag is not in the expected state")                                                  \
+	X(ETIMEDOUT, -19, "the time limit passed")                                                                  \
+	X(EBUSY, -20, "the segment is changing too fast for a read of one moment")                                  \
+	X(ETOOBIG, -21, "the batch holds too many changes")                                                         \
+	X(ENOMEMORY, -22, "the process is out of memory")                                                           \
+	X(ESYSTEM, -23, "the operating system refused an operation")
+
+enum flagstore_error {
+	FLAGSTORE_OK = 0,
+#define FLAGSTORE_ERROR_CODE(name, code, sentence) FLAGSTORE_##name = (code),
+	FLAGSTORE_ERRORS(FLAGSTORE_ERROR_CODE)
+#undef FLAGSTORE_ERROR_CODE
+};
+
+/* A sentence for a result code, without particulars; never NULL, the caller must not free it.
+ * Async-signal-safe. */
+const char *flagstore_strerror(int error);
+
+/* The name of a result code ("ENOSPACE"; "OK" for 0; "EUNKNOWN" for a number that is no code). Async-signal-safe. */
+const char *flagstore_error_name(int error);
+
+/* What exactly failed in the calling thread's last failing call of this library, as one sentence: what was tried,
+ * on which segment, why it failed, who holds the lock, what the limit was. An empty string when nothing has failed
+ * yet. Owned by the library, valid until the thread's next failing call. Point reads leave it alone. */
+const char *flagstore_detail(void);
+
+/* The version of the library that runs, "MAJOR.MINOR.PATCH". Async-signal-safe. */
+const char *flagstore_version(void);
+
+/* ---------------------------------------------------------------------------------------------- segments */
+
+/* An attached segment. Opaque; made by flagstore_create() or flagstore_attach(), freed by flagstore_close(). */
+typedef struct flagstore flagstore;
+
+enum flagstore_attach_flags {
+	FLAGSTORE_READ_ONLY = 1, /* open the file read-only: reads work, every write is FLAGSTORE_EREADONLY */
+};
+
+/* Set to FLAGSTORE_OPTIONS_INIT, then change what should differ; a field of 0 means its default. */
+struct flagstore_options {
+	size_t size;           /* sizeof(struct flagstore_options): lets later versions add fields */
+	uint32_t flags;        /* attach: enum flagstore_attach_flags */
+	uint32_t lock_wait_ms; /* how long a write waits for a lock; create: the segment's default (5000),
+	                        * attach: this process's own limit (default: the segment's) */
+	/* the following are for flagstore_create() alone */
+	uint64_t max_bytes;    /* the file's largest size, 1 MiB to 64 GiB (1 GiB); room is taken only as flags come */
+	uint32_t shards;       /* writer locks, a power of two from 1 to FLAGSTORE_SHARDS_MAX (64) */
+	uint32_t workers;      /* worker entries, 1 to FLAGSTORE_WORKERS_MAX (256) */
+	uint32_t mode;         /* permission bits within 0660, whatever the umask (0600) */
+	gid_t group;           /* the file's group; (gid_t)-1 leaves it alone */
+	bool laboratory;       /* a segment for experiments that break the rules on purpose */
+};
+
+#define FLAGSTORE_OPTIONS_INIT {sizeof(struct flagstore_options), 0, 0, 0, 0, 0, 0, (gid_t)-1, false}
+
+/* Creates segment NAME and attaches to it read-write. A NAME without a slash is the file "flagstore.NAME" in the
+ * segment directory ($FLAGSTORE_DIR, /dev/shm when unset); a NAME with a slash is a path. options may be NULL.
+ * Of several creators exactly one succeeds; what a creator that died halfway left is taken over.
+ * *store is the caller's, to be closed by flagstore_close().
+ * Errors: EARGUMENT, ENAME, ENOSEGMENT (the directory does not exist), EEXISTS, EPERMISSION, ENOSPACE, ENOTSEGMENT (a foreign
+ * file stands there), ETIMEDOUT (another creator is alive and does not finish), ENOMEMORY, ESYSTEM. */
+int flagstore_create(const char *name, const struct flagstore_options *options, flagstore **store);
+
+/* Attaches to segment NAME. options may be NULL. A store that was attached read-write counts as a worker for as long
+ * as the process lives. What a writer left in the middle of a write because it was killed is put right first, also for
+ * one that attaches read-only, if it has the permission to write. *store is the caller's, to be closed by
+ * flagstore_close().
+ * Errors: EARGUMENT, ENAME, ENOSEGMENT, EPERMISSION, ENOTSEGMENT, ELAYOUT, EFEATURE, ETRUNCATED, ECORRUPT, ENOTREADY,
+ * ENAMESPACE (read-write from another PID namespace: attach read-only instead), ETIMEDOUT, ENOMEMORY, ESYSTEM. */
+int flagstore_attach(const char *name, const struct flagstore_options *options, flagstore **store);
+
+/* Detaches and frees the store; NULL is allowed. All handles, batches, cursors and watches of it must be closed before;
+ * no other thread may use it any more. The segment and its flags stay. */
+void flagstore_close(flagstore *store);
+
+/* Removes segment NAME's file after checking that it is one. Processes that are attached go on with what they have mapped;
+ * flagstore_info() tells them that the segment is retired.
+ * Errors: ENAME, ENOSEGMENT, ENOTSEGMENT, EPERMISSION, ESYSTEM. */
+int flagstore_unlink(const char *name);
+
+/* Writes the path of segment NAME's file into path, NUL-terminated. path has room for size bytes.
+ * Errors: ENAME, EARGUMENT (size is too small). */
+int flagstore_path(const char *name, char *path, size_t size);
+
+/* --------------------------------------------------------------------------------------------- point reads */
+
+/* A flag as it was at one moment. */
+struct flagstore_flag {
+	bool value;
+	bool exists;        /* false: missing; all other fields are 0 then */
+	uint64_t version;   /* differs after every change of the flag, also after delete and insert; never 0 for a flag that exists */
+	uint32_t changes;   /* changes since the flag was inserted (modulo 2^28); the insert itself is change 1 */
+	int64_t changed_ms; /* when it was last changed, in milliseconds since 1970 (UTC, as coarse as the kernel's tick);
+	                     * 0: not known (the writer has not noted it yet, or died before it could) */
+	uint32_t writer;    /* who changed it last, for flagstore_worker(); 0: not known */
+};
+
+/* The flag's value; false when it is missing (or when the key is not valid). Never fails, never waits, writes nothing.
+ * Linearizable. Async-signal-safe. Works in a read-only attached store. */
+bool flagstore_get(const flagstore *store, const char *key);
+bool flagstore_get_n(const flagstore *store, const char *key, size_t length);
+
+/* All about one flag into *flag. Async-signal-safe.
+ * Errors: EKEY, ENOTFOUND (and *flag says: exists false). */
+int flagstore_lookup(const flagstore *store, const char *key, struct flagstore_flag *flag);
+int flagstore_lookup_n(const flagstore *store, const char *key, size_t length, struct flagstore_flag *flag);
+
+/* -------------------------------------------------------------------------------------------- point writes
+ *
+ * A change of an existing flag is one compare-and-swap and takes no lock. Inserts and deletes lock the flag's shard and
+ * wait for it no longer than the lock wait limit. A change is visible to every process when the call returns.
+ * Errors of all: EKEY, EREADONLY, ETIMEDOUT (flagstore_detail() names the lock's holder), and those named with each. */
+
+/* Sets the flag, inserting it when it is missing. A set to the value that it has already writes nothing.
+ * Errors: ENOSPACE, EFULL (only an insert needs room; the others go on). */
+int flagstore_set(flagstore *store, const char *key, bool value);
+int flagstore_set_n(flagstore *store, const char *key, size_t length, bool value);
+
+/* Inserts the flag if it is missing: the dedupe mark. Of any number of callers exactly one sees *inserted true. An existing
+ * flag is left as it is. Errors: ENOSPACE, EFULL. */
+int flagstore_set_if_absent(flagstore *store, const char *key, bool value, bool *inserted);
+int flagstore_set_if_absent_n(flagstore *store, const char *key, size_t length, bool value, bool *inserted);
+
+/* Turns the flag over and stores its new value in *value (which may be NULL). Errors: ENOTFOUND. */
+int flagstore_toggle(flagstore *store, const char *key, bool *value);
+int flagstore_toggle_n(flagstore *store, const char *key, size_t length, bool *value);
+
+/* Sets the flag to desired if its value is expected. Errors: ENOTFOUND, ECONFLICT (it has another value). */
+int flagstore_compare_and_set(flagstore *store, const char *key, bool expected, bool desired);
+int flagstore_compare_and_set_n(flagstore *store, const char *key, size_t length, bool expected, bool desired);
+
+/* Sets the flag to desired if it is exactly as expected, in value and version, as an earlier flagstore_lookup() gave it
+ * (its other fields are not looked at). With expected->exists false: inserts it if it is missing.
+ * Sets it to the value that it has already: a change of its own, with a new version.
+ * Errors: ENOTFOUND, ECONFLICT, ENOSPACE, EFULL. */
+int flagstore_compare_and_set_version(flagstore *store, const char *key, const struct flagstore_flag *expected, bool desired);
+int flagstore_compare_and_set_version_n(flagstore *store, const char *key, size_t length,
+                                        const struct flagstore_flag *expected, bool desired);
+
+/* Deletes the flag; its slot is used again. Errors: ENOTFOUND. */
+int flagstore_delete(flagstore *store, const char *key);
+int flagstore_delete_n(flagstore *store, const char *key, size_t length);
+
+/* -------------------------------------------------------------------------------------------------- handles
+ *
+ * A handle is a flag resolved once by a process. Reading it is one load from the segment and one compare; a flag that was
+ * missing, deleted, inserted again or moved by growth is found again by itself. */
+
+/* The first two fields are public only for flagstore_handle_get(); don't touch them. */
+typedef struct flagstore_handle {
+	const uint64_t *word; /* the slot word, or a word of the process's own that never matches */
+	uint64_t expect;      /* state and incarnation that the slot word must show */
+} flagstore_handle;
+
+/* The bits of a slot word that flagstore_handle_get() looks at (flagstore(5)); part of the ABI. */
+#define FLAGSTORE_HANDLE_MASK UINT64_C(0x0fffffff00000003)
+#define FLAGSTORE_HANDLE_VALUE UINT64_C(4)
+
+/* Makes a handle for the key, whether the flag exists now or not. *handle is the caller's, to be closed by
+ * flagstore_handle_close() before the store is. A handle may be shared by threads and goes on after fork.
+ * Errors: EKEY, ENOMEMORY. */
+int flagstore_handle_open(const flagstore *store, const char *key, flagstore_handle **handle);
+int flagstore_handle_open_n(const flagstore *store, const char *key, size_t length, flagstore_handle **handle);
+
+/* Frees the handle; NULL is allowed. */
+void flagstore_handle_close(flagstore_handle *handle);
+
+/* The slow path of flagstore_handle_get(): finds the flag again. Async-signal-safe. */
+bool flagstore_handle_resolve(flagstore_handle *handle);
+
+/* The flag's value; false when it is missing. Linearizable. Async-signal-safe. */
+static inline bool flagstore_handle_get(flagstore_handle *handle)
+{
+	/* Any mixture of an old and a new (word, expect) pair is safe: an incarnation belongs to one life of one key, so a slot
+	 * that shows it holds this flag. Acquire pairs with the release store of the slot word by its last writer. */
+	const uint64_t *word = __atomic_load_n(&handle->word, __ATOMIC_RELAXED);
+	uint64_t expect = __atomic_load_n(&handle->expect, __ATOMIC_RELAXED);
+	uint64_t seen = __atomic_load_n(word, __ATOMIC_ACQUIRE);
+
+	if (__builtin_expect((seen & FLAGSTORE_HANDLE_MASK) == expect, 1))
+		return (seen & FLAGSTORE_HANDLE_VALUE) != 0;
+	return flagstore_handle_resolve(handle);
+}
+
+/* ------------------------------------------------------------------------------------ reads of several flags */
+
+/* Reads count flags, each as flagstore_get_n() does, into values[count]; faster than single reads on a large table. The
+ * flags are not read as of one moment. lengths may be NULL when all keys are NUL-terminated. Async-signal-safe. */
+void flagstore_get_many(const flagstore *store, const char *const *keys, const size_t *lengths, size_t count, bool *values);
+
+/* Reads count flags as of one moment into flags[count] (a missing one has exists false): no batch is seen in part, and no
+ * flip between two others. lengths may be NULL when all keys are NUL-terminated.
+ * Errors: EKEY, ENOMEMORY; EBUSY (read-only attached and the flags never stood still within the lock wait limit; a store
+ * that may write holds the writers off instead), ETIMEDOUT. */
+int flagstore_snapshot(flagstore *store, const char *const *keys, const size_t *lengths, size_t count,
+                       struct flagstore_flag *flags);
+
+/* A walk over all flags, in no particular order, while others go on changing them: a flag that exists throughout is seen
+ * exactly once; one that comes or goes meanwhile, once or not at all. One thread at a time. */
+typedef struct flagstore_cursor flagstore_cursor;
+
+struct flagstore_entry {
+	const char *key; /* length bytes and a NUL; the cursor's, valid until its next call */
+	size_t length;
+	struct flagstore_flag flag;
+};
+
+/* *cursor is the caller's, to be closed before the store is. Errors: ENOMEMORY. */
+int flagstore_cursor_open(const flagstore *store, flagstore_cursor **cursor);
+
+/* The next flag into *entry. Errors: ENOTFOUND (there are no more), ENOMEMORY, ECORRUPT (part of the table can't be
+ * walked; the next call goes on behind it). */
+int flagstore_cursor_next(flagstore_cursor *cursor, struct flagstore_entry *entry);
+
+void flagstore_cursor_close(flagstore_cursor *cursor);
+
+/* -------------------------------------------------------------------------------------------------- batches
+ *
+ * Several changes as one: all of them or, whoever dies wherever, none. A batch is one for flagstore_snapshot() and under
+ * death; single point reads may see its flags change one after the other. One thread at a time. */
+typedef struct flagstore_batch flagstore_batch;
+
+/* *batch is the caller's until flagstore_batch_commit() succeeds or flagstore_batch_abort(). Errors: EREADONLY, ENOMEMORY. */
+int flagstore_batch_begin(flagstore *store, flagstore_batch **batch);
+
+/* Add a change; nothing happens before the commit. Changes of one key take effect in the order they were added; toggle and
+ * delete need a flag that exists by then. Errors: EKEY, ETOOBIG (more than FLAGSTORE_BATCH_MAX), ENOMEMORY. */
+int flagstore_batch_set(flagstore_batch *batch, const char *key, bool value);
+int flagstore_batch_set_n(flagstore_batch *batch, const char *key, size_t length, bool value);
+int flagstore_batch_toggle(flagstore_batch *batch, const char *key);
+int flagstore_batch_toggle_n(flagstore_batch *batch, const char *key, size_t length);
+int flagstore_batch_delete(flagstore_batch *batch, const char *key);
+int flagstore_batch_delete_n(flagstore_batch *batch, const char *key, size_t length);
+
+/* Applies all changes and frees the batch. *changed (may be NULL) is the number of flags that were really changed: a set to
+ * the value that a flag has already changes nothing. On an error nothing has been changed and the batch stays: commit it
+ * again or abort it. Errors: ENOTFOUND (a toggle or delete of a missing flag), ETIMEDOUT, ENOSPACE, EFULL, ENOMEMORY. */
+int flagstore_batch_commit(flagstore_batch *batch, size_t *changed);
+
+/* Frees the batch, with nothing changed; NULL is allowed. */
+void flagstore_batch_abort(flagstore_batch *batch);
+
+/* ------------------------------------------------------------------------------------------ waiting for changes */
+
+/* Sleeps until the flag is no longer as *flag says (existence or version), then stores what it is now in *flag. So
+ * flagstore_lookup() followed by flagstore_wait() misses no change. timeout_ms below 0 waits for ever.
+ * A read-only attached store can't ask writers to wake it and looks again every few milliseconds.
+ * Errors: EKEY, ETIMEDOUT. EINTR of the system call is not an error: the wait goes on. */
+int flagstore_wait(const flagstore *store, const char *key, struct flagstore_flag *flag, int timeout_ms);
+int flagstore_wait_n(const flagstore *store, const char *key, size_t length, struct flagstore_flag *flag, int timeout_ms);
+
+/* Changes of all flags, one after the other. One thread at a time. */
+typedef struct flagstore_watch flagstore_watch;
+
+/* A flag that is not now what it was when this watch last looked. Several changes of one flag in quick succession may be
+ * shown as one. */
+struct flagstore_change {
+	const char *key; /* length bytes and a NUL; the watch's, valid until its next call */
+	size_t length;
+	struct flagstore_flag before; /* exists false: it has been inserted */
+	struct flagstore_flag after;  /* exists false: it has been deleted */
+};
+
+/* Remembers all flags as they are now. *watch is the caller's, to be closed before the store is. Errors: ENOMEMORY. */
+int flagstore_watch_open(const flagstore *store, flagstore_watch **watch);
+
+/* The next change into *change; sleeps until there is one. timeout_ms below 0 waits for ever.
+ * Errors: ETIMEDOUT, ENOMEMORY. A signal handler that was run ends the sleep with ETIMEDOUT. */
+int flagstore_watch_next(flagstore_watch *watch, struct flagstore_change *change, int timeout_ms);
+
+void flagstore_watch_close(flagstore_watch *watch);
+
+/* --------------------------------------------------------------------------------------------- looking inside */
+
+/* A worker: one attached process. */
+struct flagstore_worker {
+	uint32_t id;           /* as in struct flagstore_flag */
+	bool alive;            /* holds its entry */
+	bool self;             /* is the caller */
+	pid_t pid;             /* as seen in the segment's PID namespace */
+	uid_t uid;
+	uint64_t start_ticks;  /* when the process started, as field 22 of /proc/PID/stat */
+	int64_t attached_ms;   /* when it attached, milliseconds since 1970 */
+	char command[32];      /* its command name, NUL-terminated; untrusted bytes */
+};
+
+/* Who is (or was) writer id. Entries are used again, the oldest first: ENOTFOUND when it belongs to somebody else by now.
+ * Errors: ENOTFOUND. */
+int flagstore_worker(const flagstore *store, uint32_t id, struct flagstore_worker *worker);
+
+/* All worker entries in use, by the living and the dead, into workers[room]; returns how many there are, which may be
+ * more than room. */
+size_t flagstore_workers(const flagstore *store, struct flagstore_worker *workers, size_t room);
+
+struct flagstore_info {
+	const char *path;         /* the store's, valid until it is closed */
+	char uuid[37];
+	uint32_t layout;          /* version of the bytes, flagstore(5) */
+	bool read_only;           /* this store is attached read-only */
+	bool laboratory;
+	bool retired;             /* the file has been unlinked by flagstore_unlink() */
+	uint32_t mode;            /* permission bits of the file */
+	uid_t owner;
+	gid_t group;
+	int64_t created_ms;       /* milliseconds since 1970 */
+	uint64_t pid_namespace;   /* inode number of the writers' PID namespace */
+	uint64_t max_bytes;
+	uint64_t file_bytes;      /* room really taken in the file system, as counted in blocks */
+	uint64_t used_bytes;      /* of it handed out to headers, directories, buckets and keys */
+	uint32_t shards;
+	uint32_t lock_wait_ms;
+	uint64_t flags;           /* flags that exist */
+	uint64_t true_flags;      /* of them true */
+	uint64_t slots;           /* places for flags in all buckets in use */
+	uint64_t buckets;         /* buckets in use */
+	uint64_t growths;         /* buckets grown, rebuilt or split since creation */
+	uint64_t recoveries;      /* shards restored after the death of a writer since creation */
+	uint32_t workers;         /* living workers that have an entry */
+	uint32_t workers_max;     /* worker entries; processes beyond them work too, but are not listed */
+};
+
+/* All about the segment. Counts are added up while others go on, so they are exact only when nobody writes.
+ * Errors: ESYSTEM. */
+int flagstore_info(const flagstore *store, struct flagstore_info *info);
+
+/* One thing that is wrong. */
+struct flagstore_finding {
+	const char *kind;     /* a fixed word: "header", "directory", "bucket", "tag", "slot", "check-value", "duplicate", "unreachable",
+	                       * "count", "room", "free-list", "frozen", "lock" */
+	uint32_t shard;       /* UINT32_MAX: not in a shard */
+	uint64_t offset;      /* in the file, bytes */
+	const char *text;     /* a sentence */
+};
+
+/* Checks every invariant of the segment and calls found (may be NULL) for each violation, which must not call this
+ * library on the same store. A store that may write locks one shard at a time, so a live segment gives no false alarm; a
+ * read-only one looks without locks, and a shard that never stands still is skipped and counted in *skipped (may be NULL).
+ * *findings is the number of violations. Errors: ETIMEDOUT, ENOMEMORY. */
+typedef void flagstore_found(const struct flagstore_finding *finding, void *argument);
+int flagstore_check(flagstore *store, flagstore_found *found, void *argument, uint64_t *findings, uint32_t *skipped);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * Copyright (c) The flagstore authors
+ *
+ * block.h: heap blocks. All functions expect the shard's lock. */
+#ifndef FS_BLOCK_H
+#define FS_BLOCK_H
+
+#include "segment.h"
+
+/* A taken block: its line and kind, packed as in the layout. */
+typedef uint64_t fs_block;
+
+static inline fs_line fs_block_line(fs_block block)
+{
+	return (fs_line)block;
+}
+
+static inline uint32_t fs_block_kind(fs_block block)
+{
+	return (uint32_t)(block >> FS_BLOCK_KIND_SHIFT & 0xff);
+}
+
+static inline fs_block fs_block_make(fs_line line, uint32_t kind)
+{
+	return (uint64_t)kind << FS_BLOCK_KIND_SHIFT | line;
+}
+
+/* Lines in a block of the kind. */
+uint32_t fs_kind_lines(uint32_t kind);
+
+/* Takes a block, from the shard's free list or off the end of the heap, and notes it in the shard's fresh[index] before it
+ * leaves where it was: whoever dies, it is never lost. A recycled block keeps its old bytes but for the list link.
+ * Errors: ENOSPACE, EFULL, ECORRUPT, ESYSTEM. */
+int fs_block_take(flagstore *store, struct fs_shard *shard, uint32_t kind, uint32_t index, fs_block *block);
+
+/* Puts a block on the shard's free list, unless it is the first there already; so it may be repeated after a death as long
+ * as nothing else has been put there. */
+void fs_block_give(flagstore *store, struct fs_shard *shard, fs_block block);
+
+/* Recovery: decides whether the block that the dead owner was cutting off the heap was his, and if so notes it in fresh[]. */
+void fs_block_settle(flagstore *store, struct fs_shard *shard);
+
+#endif

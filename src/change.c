@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * Copyright (c) The flagstore authors
+ *
+ * change.c: the primitive changes of one slot. Each becomes visible by one store of the slot word. */
+#include "change.h"
+
+#include "error.h"
+#include "futex.h"
+#include "grow.h"
+#include "point.h"
+#include "undertaking.h"
+
+bool fs_flip(flagstore *store, const struct fs_found *found, bool value)
+{
+	struct fs_slot *slot = fs_writable(store, found->slot);
+	uint64_t word = found->word, next = fs_word_next(word, value);
+
+	/* The whole word is compared, incarnation and state included: nothing but the flag that was found, unfrozen, is changed.
+	 * seq_cst: the release part pairs with the readers' acquire loads, the total order with that of wanted in fs_wake(). */
+	if (fs_word_state(word) != FS_LIVE ||
+	    !atomic_compare_exchange_strong_explicit(&slot->word, &word, next, memory_order_seq_cst, memory_order_relaxed))
+		return false;
+	FS_POINT("flipped");
+	fs_slot_stamp(store, slot, next);
+	return true;
+}
+
+void fs_wake(flagstore *store, struct fs_shard *shard)
+{
+	uint32_t wanted;
+
+	/* seq_cst, here and where wanted is set (wait.c): either this load sees the wish, or the waiter, who looks at the flag after
+	 * wishing, sees the change. The wish is taken away with the first wake, so that the wish of a dead process costs one
+	 * system call and no more. */
+	if (__builtin_expect(atomic_load_explicit(&shard->wanted, memory_order_seq_cst) == 0, 1))
+		return;
+	wanted = atomic_exchange_explicit(&shard->wanted, 0, memory_order_seq_cst);
+	/* The shard's number moves whoever wished, before any call: by it a watch knows where to look. */
+	atomic_fetch_add_explicit(&shard->changed, 1, memory_order_release);
+	if (wanted & FS_WANTED_SHARD)
+		fs_futex_wake(&shard->changed);
+	if (wanted & FS_WANTED_ANY) {
+		atomic_fetch_add_explicit(&fs_header_writable(store)->changed, 1, memory_order_release);
+		fs_futex_wake(&fs_header_writable(store)->changed);
+	}
+}
+
+static bool bucket_of(const flagstore *store, struct fs_shard *shard, uint64_t hash, struct fs_bucket_view *view)
+{
+	const _Atomic uint64_t *entry = fs_entry_of(store, shard, hash);
+
+	return entry && fs_bucket_view(store, atomic_load_explicit(entry, memory_order_relaxed), view);
+}
+
+/* The length last: with it, and not before, a dead slot is taken to own the cell that it names. */
+static void store_key_words(struct fs_slot *slot, const uint64_t words[FS_KEY_WORDS])
+{
+	for (int i = FS_KEY_WORDS - 1; i > 0; i--)
+		atomic_store_explicit(&slot->key[i], words[i], memory_order_relaxed);
+	FS_NOTE(&slot->key[0], words[0]);
+}
+
+static int store_long_key(flagstore *store, struct fs_shard *shard, struct fs_slot *slot, const struct fs_key *key)
+{
+	uint32_t lines = fs_cell_lines(key->length);
+	uint64_t words[FS_KEY_WORDS] = {0};
+	const char *place;
+	char *cell;
+	fs_block block;
+	int error;
+
+	fs_undertake(shard, FS_KEYING, 0, (fs_line)(((char *)slot - store->write_map) / FS_LINE));
+	error = fs_block_take(store, shard, FS_KIND_CELL + lines - 1, 0, &block);
+	place = error ? NULL : fs_at(store, fs_block_line(block), lines);
+	if (!place) {
+		fs_undertaking_resolve(store, shard);
+		return error ? error : fs_fail(FLAGSTORE_ECORRUPT, "segment %s: a free key cell does not exist", store->path);
+	}
+	cell = fs_writable(store, place);
+	/* As with a slot's key: who sees these bytes sees that the slots that named this cell before hold it no more. */
+	fs_release_fence();
+	for (size_t i = 0; i < key->length; i++)
+		__atomic_store_n(&cell[i], key->bytes[i], __ATOMIC_RELAXED);
+	*(unsigned char *)words = (unsigned char)key->length;
+	words[FS_KEY_CELL] = fs_block_line(block);
+	store_key_words(slot, words);
+	FS_POINT("long key stored");
+	fs_undertaken(shard);
+	return FLAGSTORE_OK;
+}
+
+static int store_key(flagstore *store, struct fs_shard *shard, struct fs_slot *slot, const struct fs_key *key)
+{
+	uint64_t words[FS_KEY_WORDS] = {0};
+
+	if (key->length > FS_KEY_INLINE)
+		return store_long_key(store, shard, slot, key);
+	*(unsigned char *)words = (unsigned char)key->length;
+	memcpy((char *)words + 1, key->bytes, key->length);
+	store_key_words(slot, words);
+	return FLAGSTORE_OK;
+}
+
+int fs_plant(flagstore *store, struct fs_shard *shard, const struct fs_key *key, struct fs_found *planted)
+{
+	uint64_t birth = atomic_load_explicit(&shard->births, memory_order_relaxed) + 1;
+	struct fs_bucket_view view;
+	struct fs_slot *slot;
+	uint32_t place;
+	int error;
+
+	if (!bucket_of(store, shard, key->hash, &view) || (place = fs_place_for(&view, key->hash)) == view.count)
+		return fs_fail(FLAGSTORE_ECORRUPT, "segment %s: there is no slot for the key; check the segment", store->path);
+	planted->slot = &view.slots[place];
+	planted->word = fs_word_planted(birth);
+	slot = fs_writable(store, planted->slot);
+
+	/* The number is used up before it is used, so that no two lives share it. */
+	FS_NOTE(&shard->births, birth);
+	/* The bytes of an EMPTY slot may be left from before its bucket was recycled: the cell that they name is somebody else's. */
+	if (fs_word_state(atomic_load_explicit(&slot->word, memory_order_relaxed)) == FS_EMPTY)
+		FS_NOTE(&slot->key[0], 0);
+	/* The word says DEAD before the bytes change; the fence pairs with the one of readers that still look at the old key. */
+	FS_NOTE(&slot->word, planted->word);
+	FS_POINT("slot claimed");
+	error = store_key(store, shard, slot, key);
+	if (error)
+		return error;
+	atomic_store_explicit(&slot->identity, fs_identity(key->hash, planted->word), memory_order_relaxed);
+	atomic_store_explicit(&slot->stamp, 0, memory_order_relaxed);
+	FS_POINT("slot filled");
+	/* The tag before the word: a LIVE slot always has its tag. */
+	fs_tag_store(fs_writable(store, view.bucket), place, fs_hash_tag(key->hash));
+	FS_POINT("tag stored");
+	return FLAGSTORE_OK;
+}
+
+static void add(_Atomic uint32_t *count, uint32_t difference)
+{
+	/* Written under the lock alone, read by anybody. */
+	atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + difference, memory_order_relaxed);
+}
+
+/* The bucket that the slot lies in, which is the one in charge of its key. */
+static bool bucket_with(const flagstore *store, struct fs_shard *shard, const struct fs_slot *slot, struct fs_bucket_view *view)
+{
+	return bucket_of(store, shard, atomic_load_explicit(&slot->identity, memory_order_relaxed), view) && slot >= view->slots &&
+	       slot < view->slots + view->count;
+}
+
+void fs_quicken(flagstore *store, struct fs_shard *shard, const struct fs_found *planted, uint64_t word)
+{
+	struct fs_slot *slot = fs_writable(store, planted->slot);
+	struct fs_bucket_view view;
+
+	/* The stamp first, while nobody can flip the flag: its own version marks it. */
+	fs_slot_stamp(store, slot, word);
+	/* seq_cst as in fs_flip(); release: who sees the word sees the key. */
+	atomic_store_explicit(&slot->word, word, memory_order_seq_cst);
+	FS_POINT("flag born");
+	if (bucket_with(store, shard, planted->slot, &view))
+		add(&((struct fs_bucket *)fs_writable(store, view.bucket))->live, 1);
+	add(&shard->live, 1);
+}
+
+void fs_kill(flagstore *store, struct fs_shard *shard, const struct fs_found *found)
+{
+	struct fs_slot *slot = fs_writable(store, found->slot);
+	uint64_t word = found->word;
+
+	/* Flips need no lock, so the word may still move. seq_cst as in fs_flip(). */
+	while (!atomic_compare_exchange_weak_explicit(&slot->word, &word, fs_word_with_state(fs_word_next(word, false), FS_DEAD),
+	                                              memory_order_seq_cst, memory_order_relaxed))
+		;
+	FS_POINT("flag dead");
+	fs_bury(store, shard, found->slot);
+}
+
+void fs_bury(flagstore *store, struct fs_shard *shard, const struct fs_slot *slot)
+{
+	struct fs_bucket_view view;
+	struct fs_bucket *bucket;
+	uint32_t place;
+
+	/* The word is DEAD before the cell is used again: pairs with the fence of readers that still look at the key. */
+	fs_release_fence();
+	fs_cell_release(store, shard, fs_writable(store, slot));
+	if (bucket_with(store, shard, slot, &view)) {
+		uint64_t tags;
+
+		bucket = fs_writable(store, view.bucket);
+		place = (uint32_t)(slot - view.slots);
+		tags = atomic_load_explicit(&bucket->tags[place / FS_GROUP], memory_order_relaxed);
+		/* A group that still has an EMPTY tag was never full, so no search ever went past it. */
+		fs_tag_store(bucket, place, fs_tags_any_empty(tags) ? FS_TAG_EMPTY : FS_TAG_TOMBSTONE);
+		FS_POINT("tag cleared");
+		add(&bucket->live, UINT32_MAX);
+	}
+	add(&shard->live, UINT32_MAX);
+}

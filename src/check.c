@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * Copyright (c) The flagstore authors
+ *
+ * check.c: every invariant of a segment. Reads only, trusts nothing, and says what it finds.
+ *
+ * A shard is looked at under its lock, or, by a store that may only read, again and again until its sequence count stood still.
+ * Findings of a look are kept until it is known that it counts. At the end every line of the heap must have been met exactly once, in a
+ * directory, a bucket, a key cell, a redo record or on a free list; that is asked only if nothing grew meanwhile. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "error.h"
+#include "recover.h"
+#include "redo.h"
+#include "section.h"
+#include "undertaking.h"
+#include "worker.h"
+
+#define TRIES 100
+
+struct finding {
+	const char *kind;
+	uint32_t shard;
+	uint64_t offset;
+	char text[160];
+};
+
+struct check {
+	flagstore *store;
+	uint8_t *met; /* a bit a line: part of something */
+	struct finding *kept;
+	size_t kept_count, kept_room;
+	bool no_memory;
+	uint32_t shard; /* being looked at */
+	uint64_t heap;  /* the heap word when the check began */
+	uint64_t lines; /* met */
+	uint64_t shard_lines;
+};
+
+static void __attribute__((format(printf, 4, 5))) find(struct check *check, const char *kind, const void *place, const char *format, ...)
+{
+	struct finding *finding;
+	va_list arguments;
+
+	if (check->kept_count == check->kept_room) {
+		size_t room = check->kept_room ? check->kept_room * 2 : 64;
+		struct finding *kept = realloc(check->kept, room * sizeof *kept);
+
+		if (!kept) {
+			check->no_memory = true;
+			return;
+		}
+		check->kept = kept;
+		check->kept_room = room;
+	}
+	finding = &check->kept[check->kept_count++];
+	finding->kind = kind;
+	finding->shard = check->shard;
+	finding->offset = (uint64_t)((const char *)place - check->store->map);
+	va_start(arguments, format);
+	vsnprintf(finding->text, sizeof finding->text, format, arguments);
+	va_end(arguments);
+}
+
+/* Notes that a block is part of something; it must not be part of anything else. */
+static void meet(struct check *check, fs_line line, uint32_t lines, const char *what)
+{
+	const char *place = check->store->map + (size_t)line * FS_LINE;
+
+	for (uint32_t i = line; i < line + lines; i++) {
+		if (check->met[i / 8] & 1 << i % 8) {
+			find(check, "room", place, "the %s at line %u overlaps something else", what, line);
+			return;
+		}
+	}
+	for (uint32_t i = line; i < line + lines; i++)
+		check->met[i / 8] = (uint8_t)(check->met[i / 8] | 1 << i % 8);
+	check->shard_lines += lines;
+	if (line + lines > (fs_line)atomic_load_explicit(&fs_header(check->store)->heap, memory_order_relaxed))
+		find(check, "room", place, "the %s at line %u lies behind the end of the heap", what, line);
+}
+
+/* --------------------------------------------------------------------------------------------------- slots */
+
+struct bucket_at {
+	struct fs_bucket_view view;
+	uint64_t position; /* hash bits of its range */
+	uint32_t depth;
+};
+
+static void check_key(struct check *check, const struct bucket_at *at, uint32_t place, uint64_t word)
+{
+	const flagstore *store = check->store;
+	const struct fs_slot *slot = &at->view.slots[place];
+	uint64_t identity = atomic_load_explicit(&slot->identity, memory_order_relaxed), hash;
+	char bytes[FLAGSTORE_KEY_MAX];
+	size_t length = fs_slot_copy_key(store, slot, bytes);
+	uint8_t tag = fs_tag_at(at->view.bucket, place);
+	struct fs_found found;
+
+	if (!fs_key_valid(bytes, length)) {
+		find(check, "slot", slot, "the flag's key of %zu bytes is not valid", fs_slot_key_length(slot));
+		return;
+	}
+	if (length > FS_KEY_INLINE)
+		meet(check, fs_line_of(store, fs_slot_key(store, slot, length)), fs_cell_lines(length), "key cell");
+	hash = fs_hash(store->seed, bytes, length);
+	if (fs_identity(hash, word) != identity) {
+		find(check, "check-value", slot, "key, hash and incarnation do not belong together: the slot was written by somebody who did not keep the rules");
+		return;
+	}
+	if (tag != fs_hash_tag(hash))
+		find(check, "tag", slot, "the tag of slot %u is %u, and should be %u", place, tag, fs_hash_tag(hash));
+	if (fs_hash_shard(hash, store->shard_bits) != check->shard ||
+	    fs_hash_index(hash, at->depth) != at->position >> (32 - at->depth)) {
+		find(check, "unreachable", slot, "the flag lies in a bucket that is not in charge of its key");
+		return;
+	}
+	if (fs_find(store, &(struct fs_key){bytes, length, hash}, &found) != FS_FOUND)
+		find(check, "unreachable", slot, "a search for the flag's key does not find it");
+	else if (found.slot != slot)
+		find(check, "duplicate", slot, "the flag exists a second time, at line %u", fs_line_of(store, found.slot));
+}
+
+static void check_slot(struct check *check, const struct bucket_at *at, uint32_t place)
+{
+	const struct fs_slot *slot = &at->view.slots[place];
+	uint64_t word = atomic_load_explicit(&slot->word, memory_order_acquire);
+	uint8_t tag = fs_tag_at(at->view.bucket, place);
+
+	if (fs_word_state(word) == FS_EMPTY && word != 0)
+		find(check, "slot", slot, "slot %u is empty, and its word is not 0", place);
+	if (fs_word_state(word) == FS_FROZEN)
+		find(check, "frozen", slot, "slot %u is frozen, and nobody is at work", place);
+	if (fs_word_holds(word))
+		check_key(check, at, place, word);
+	else if (tag >= FS_TAG_FIRST)
+		find(check, "tag", slot, "slot %u holds no flag, and has a tag", place);
+	else if (fs_word_state(word) == FS_DEAD && fs_slot_key_length(slot) > FS_KEY_INLINE)
+		find(check, "slot", slot, "slot %u is dead, and still names a key cell", place);
+}
+
+static uint32_t check_bucket(struct check *check, const struct bucket_at *at)
+{
+	const struct fs_bucket *bucket = at->view.bucket;
+	uint32_t live = 0, occupied = 0;
+
+	for (uint32_t i = 0; i < at->view.count; i++) {
+		check_slot(check, at, i);
+		live += fs_word_holds(atomic_load_explicit(&at->view.slots[i].word, memory_order_relaxed));
+		occupied += fs_tag_at(bucket, i) != FS_TAG_EMPTY;
+	}
+	if (atomic_load_explicit(&bucket->live, memory_order_relaxed) != live)
+		find(check, "count", bucket, "the bucket has %u flags, and its count says %u", live,
+		     atomic_load_explicit(&bucket->live, memory_order_relaxed));
+	if (atomic_load_explicit(&bucket->occupied, memory_order_relaxed) != occupied)
+		find(check, "count", bucket, "the bucket has %u tags in use, and its count says %u", occupied,
+		     atomic_load_explicit(&bucket->occupied, memory_order_relaxed));
+	return live;
+}
+
+/* -------------------------------------------------------------------------------------------------- shards */
+
+/* All the directory's entries for one bucket hold the same word. */
+static void check_entries(struct check *check, const _Atomic uint64_t *directory, uint32_t above, uint64_t position, uint64_t word)
+{
+	uint32_t depth = fs_dir_depth(word), first = (uint32_t)(position >> (32 - above));
+
+	for (uint32_t i = 0; i < 1u << (above - depth); i++)
+		if (atomic_load_explicit(&directory[first + i], memory_order_relaxed) != word)
+			find(check, "directory", &directory[first + i], "directory entry %u differs from the others of its bucket", first + i);
+}
+
+static void check_table(struct check *check, const struct fs_shard *shard)
+{
+	const flagstore *store = check->store;
+	uint64_t directory_word = atomic_load_explicit(&shard->directory, memory_order_acquire), position = 0, next = 0, word;
+	const _Atomic uint64_t *directory = directory_word ? fs_directory(store, directory_word) : NULL;
+	uint32_t above = fs_dir_depth(directory_word), live = 0;
+
+	if (directory_word && !directory)
+		find(check, "directory", shard, "the directory word leads nowhere");
+	if (directory)
+		meet(check, fs_dir_line(directory_word), fs_kind_lines(fs_directory_kind(above)), "directory");
+	for (; directory && fs_next_bucket(store, shard, &next, &word); position = next) {
+		struct bucket_at at = {.position = position, .depth = fs_dir_depth(word)};
+
+		if (!word || !fs_bucket_view(store, word, &at.view)) {
+			find(check, "bucket", &directory[position >> (32 - above)], "the bucket word of directory entry %llu leads nowhere",
+			     (unsigned long long)(position >> (32 - above)));
+			continue;
+		}
+		check_entries(check, directory, above, position, word);
+		meet(check, fs_dir_line(word), fs_kind_lines(FS_KIND_BUCKET + fs_dir_class(word)), "bucket");
+		live += check_bucket(check, &at);
+	}
+	if (atomic_load_explicit(&shard->live, memory_order_relaxed) != live)
+		find(check, "count", shard, "the shard has %u flags, and its count says %u", live,
+		     atomic_load_explicit(&shard->live, memory_order_relaxed));
+}
+
+static void check_free_lists(struct check *check, const struct fs_shard *shard)
+{
+	for (uint32_t kind = 0; kind < FS_KINDS; kind++) {
+		fs_line line = atomic_load_explicit(&shard->free[kind], memory_order_relaxed);
+
+		while (line) {
+			const _Atomic uint32_t *link = fs_at(check->store, line, fs_kind_lines(kind));
+			size_t before = check->kept_count;
+
+			if (!link) {
+				find(check, "free-list", &shard->free[kind], "the free list of blocks of kind %u leads nowhere", kind);
+				break;
+			}
+			meet(check, line, fs_kind_lines(kind), "free block");
+			/* Met before: it may be a circle. */
+			if (check->kept_count != before)
+				break;
+			line = atomic_load_explicit(link, memory_order_relaxed);
+		}
+	}
+}
+
+static void check_shard(struct check *check, const struct fs_shard *shard)
+{
+	fs_block redo = atomic_load_explicit(&shard->redo, memory_order_relaxed);
+	uint32_t kind = fs_block_kind(redo);
+
+	check_table(check, shard);
+	check_free_lists(check, shard);
+	if (redo && (kind < FS_KIND_REDO || kind >= FS_KINDS || !fs_at(check->store, fs_block_line(redo), fs_kind_lines(kind))))
+		find(check, "room", &shard->redo, "the redo record leads nowhere");
+	else if (redo)
+		meet(check, fs_block_line(redo), fs_kind_lines(kind), "redo record");
+	if (atomic_load_explicit(&shard->phase, memory_order_relaxed) != FS_IDLE)
+		find(check, "lock", &shard->phase, "an undertaking is open, and nobody is at work");
+	if (atomic_load_explicit(&shard->batch, memory_order_relaxed))
+		find(check, "lock", &shard->batch, "a batch is noted, and nobody is at work");
+}
+
+/* ---------------------------------------------------------------------------------------------------- looks */
+
+static void report(struct check *check, flagstore_found *found, void *argument, uint64_t *findings)
+{
+	for (size_t i = 0; i < check->kept_count; i++) {
+		const struct finding *finding = &check->kept[i];
+
+		if (found)
+			found(&(struct flagstore_finding){finding->kind, finding->shard, finding->offset, finding->text}, argument);
+	}
+	*findings += check->kept_count;
+	check->kept_count = 0;
+}
+
+/* Takes back what a look that does not count has met. */
+static void forget(struct check *check, const uint8_t *met, size_t bytes)
+{
+	memcpy(check->met, met, bytes);
+	check->kept_count = 0;
+}
+
+static int look_locked(struct check *check)
+{
+	struct fs_deadline deadline = {.set = false};
+	int error = fs_enter(check->store, check->shard, &deadline);
+
+	if (error)
+		return error;
+	check_shard(check, &check->store->shards[check->shard]);
+	fs_leave(check->store, check->shard);
+	return FLAGSTORE_OK;
+}
+
+static bool look_until_still(struct check *check, uint8_t *saved, size_t bytes)
+{
+	const struct fs_shard *shard = &check->store->shards[check->shard];
+
+	memcpy(saved, check->met, bytes);
+	for (int tries = 0; tries < TRIES; tries++) {
+		uint64_t before = atomic_load_explicit(&shard->sequence, memory_order_acquire);
+
+		if (!(before & 1)) {
+			check->shard_lines = 0;
+			check_shard(check, shard);
+			fs_acquire_fence();
+			if (atomic_load_explicit(&shard->sequence, memory_order_relaxed) == before)
+				return true;
+			forget(check, saved, bytes);
+		}
+		nanosleep(&(struct timespec){0, 100000}, NULL);
+	}
+	return false;
+}
+
+static void check_header(struct check *check)
+{
+	const flagstore *store = check->store;
+	const struct fs_header *header = fs_header(store);
+	uint32_t room = atomic_load_explicit(&header->room, memory_order_relaxed);
+
+	check->shard = UINT32_MAX;
+	if (memcmp(&header->constants, &store->constants, sizeof store->constants) != 0)
+		find(check, "header", header, "the header's constants are not what they were when this process attached");
+	if (room > store->max_lines || !fs_room_reaches(store, room))
+		find(check, "header", &header->room, "the header says that %u lines are backed by the file system, which they are not", room);
+	if ((fs_line)check->heap < store->heap_start || (fs_line)check->heap > room)
+		find(check, "header", &header->heap, "the end of the heap, line %u, is outside of it", (fs_line)check->heap);
+}
+
+static void check_lines(struct check *check)
+{
+	const struct fs_header *header = fs_header(check->store);
+	uint64_t used = (fs_line)check->heap - check->store->heap_start;
+
+	check->shard = UINT32_MAX;
+	/* Nobody took a block meanwhile, so every block was where it was met. */
+	if (atomic_load_explicit(&header->heap, memory_order_relaxed) == check->heap && used != check->lines)
+		find(check, "room", &header->heap, "%llu lines of the heap are handed out, and %llu are part of something",
+		     (unsigned long long)used, (unsigned long long)check->lines);
+}
+
+int flagstore_check(flagstore *store, flagstore_found *found, void *argument, uint64_t *findings, uint32_t *skipped)
+{
+	size_t bytes = (size_t)store->max_lines / 8 + 1;
+	struct check check = {.store = store, .met = calloc(bytes, 1), .heap = atomic_load_explicit(&fs_header(store)->heap, memory_order_acquire)};
+	uint8_t *saved = calloc(bytes, 1);
+	bool writable = fs_entered(store);
+	uint32_t passed_over = 0;
+	uint64_t count = 0;
+	int error = check.met && saved ? FLAGSTORE_OK : fs_fail(FLAGSTORE_ENOMEMORY, "there is no memory to check segment %s", store->path);
+
+	if (!error)
+		check_header(&check);
+	for (uint32_t i = 0; !error && i < store->constants.shards; i++) {
+		report(&check, found, argument, &count);
+		check.shard = i;
+		check.shard_lines = 0;
+		if (writable)
+			error = look_locked(&check);
+		else
+			passed_over += !look_until_still(&check, saved, bytes);
+		check.lines += check.shard_lines;
+	}
+	if (!error && !passed_over)
+		check_lines(&check);
+	if (!error && check.no_memory)
+		error = fs_fail(FLAGSTORE_ENOMEMORY, "there is no memory for all that is wrong with segment %s", store->path);
+	if (!error)
+		report(&check, found, argument, &count);
+	free(check.met);
+	free(check.kept);
+	free(saved);
+	if (error)
+		return error;
+	*findings = count;
+	if (skipped)
+		*skipped = passed_over;
+	return FLAGSTORE_OK;
+}

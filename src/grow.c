@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * Copyright (c) The flagstore authors
+ *
+ * grow.c: a bucket that is full is replaced by one of another size class, or by two (extendible hashing; the directory doubles
+ * when it has no bit left for the two). Only that bucket moves, so no insert waits for more.
+ *
+ * The order, in which each step leaves a table that readers can use and a death can be recovered from (undertaking.c):
+ * 1. the fresh buckets are taken and cleaned
+ * 2. each flag of the old bucket is FROZEN (a flip that comes now goes to the lock) and copied, FROZEN too
+ * 3. PUBLISHING: the directory entries are stored, then the fresh buckets are thawed
+ * 4. the old bucket goes on the free list, its slots left as they are */
+#include "grow.h"
+
+#include "error.h"
+#include "point.h"
+#include "undertaking.h"
+
+/* The most tags that may be used (7/8), and the most flags in a bucket that was just filled (18/25), so that one step of growth leaves
+ * room for at least another 15 %. */
+static uint32_t occupied_limit(uint32_t slots)
+{
+	return slots - slots / 8;
+}
+
+static bool fills_well(uint32_t slots, uint32_t flags)
+{
+	return flags * 25 <= slots * 18;
+}
+
+static const uint16_t class_slots[FS_BUCKET_CLASSES] = FS_BUCKET_SLOTS;
+
+/* The smallest class for so many flags; FS_BUCKET_CLASSES when none is large enough. */
+static uint32_t class_for(uint32_t flags)
+{
+	uint32_t class = 0;
+
+	while (class < FS_BUCKET_CLASSES && !fills_well(class_slots[class], flags))
+		class++;
+	return class;
+}
+
+void fs_tag_store(struct fs_bucket *bucket, uint32_t slot, uint8_t tag)
+{
+	_Atomic uint64_t *word = &bucket->tags[slot / FS_GROUP];
+	uint64_t tags = atomic_load_explicit(word, memory_order_relaxed);
+	uint32_t shift = slot % FS_GROUP * 8;
+	bool was = (tags >> shift & 0xff) != FS_TAG_EMPTY, is = tag != FS_TAG_EMPTY;
+
+	/* relaxed: a hint; what it leads to is checked by the slot word. Writers are excluded by the lock. */
+	atomic_store_explicit(word, (tags & ~(UINT64_C(0xff) << shift)) | (uint64_t)tag << shift, memory_order_relaxed);
+	if (was != is)
+		atomic_store_explicit(&bucket->occupied,
+		                      atomic_load_explicit(&bucket->occupied, memory_order_relaxed) + (is ? 1u : UINT32_MAX),
+		                      memory_order_relaxed);
+}
+
+uint32_t fs_place_for(const struct fs_bucket_view *view, uint64_t hash)
+{
+	uint32_t preferred = fs_hash_slot(hash, view->count), groups = view->count / FS_GROUP, group = preferred / FS_GROUP;
+
+	for (uint32_t i = 0; i < groups; i++) {
+		for (uint32_t j = 0; j < FS_GROUP; j++) {
+			uint32_t slot = group * FS_GROUP + (preferred + j) % FS_GROUP;
+
+			if (fs_tag_at(view->bucket, slot) < FS_TAG_FIRST)
+				return slot;
+		}
+		group = group + 1 < groups ? group + 1 : 0;
+	}
+	return view->count;
+}
+
+/* ------------------------------------------------------------------------------------------------- buckets */
+
+/* Makes a taken bucket look never used: EMPTY. Late readers may still be looking at it: those see words that hold no flag before they
+ * can see other keys (fence), and find by the bucket word that they must start again. */
+static void clean(flagstore *store, const struct fs_bucket_view *view)
+{
+	struct fs_bucket *bucket = fs_writable(store, view->bucket);
+
+	fs_release_fence();
+	for (uint32_t i = 0; i < view->count; i++)
+		atomic_store_explicit(&((struct fs_slot *)fs_writable(store, &view->slots[i]))->word, 0, memory_order_relaxed);
+	for (uint32_t i = 0; i < view->count / FS_GROUP; i++)
+		atomic_store_explicit(&bucket->tags[i], 0, memory_order_relaxed);
+	atomic_store_explicit(&bucket->next, 0, memory_order_relaxed);
+	atomic_store_explicit(&bucket->occupied, 0, memory_order_relaxed);
+	atomic_store_explicit(&bucket->live, 0, memory_order_relaxed);
+	fs_release_fence();
+}
+
+static int take_bucket(flagstore *store, struct fs_shard *shard, uint32_t class, uint32_t index, struct fs_bucket_view *view)
+{
+	fs_block block;
+	int error = fs_block_take(store, shard, FS_KIND_BUCKET + class, index, &block);
+
+	if (error)
+		return error;
+	if (!fs_bucket_view(store, fs_dir_word(0, fs_block_line(block), class, 0), view))
+		return fs_fail(FLAGSTORE_ECORRUPT, "segment %s: a free bucket at line %u does not exist", store->path, fs_block_line(block));
+	clean(store, view);
+	FS_POINT("bucket cleaned");
+	return FLAGSTORE_OK;
+}
+
+static void copy_slot(flagstore *store, struct fs_slot *from, uint64_t frozen, uint8_t tag, const struct fs_bucket_view *view)
+{
+	struct fs_bucket *bucket = fs_writable(store, view->bucket);
+	uint64_t identity = atomic_load_explicit(&from->identity, memory_order_relaxed);
+	uint32_t place = fs_place_for(view, identity);
+	struct fs_slot *to;
+
+	if (place == view->count)
+		return;
+	to = fs_writable(store, &view->slots[place]);
+	atomic_store_explicit(&to->identity, identity, memory_order_relaxed);
+	atomic_store_explicit(&to->stamp, atomic_load_explicit(&from->stamp, memory_order_relaxed), memory_order_relaxed);
+	for (int i = 0; i < FS_KEY_WORDS; i++)
+		atomic_store_explicit(&to->key[i], atomic_load_explicit(&from->key[i], memory_order_relaxed), memory_order_relaxed);
+	fs_tag_store(bucket, place, tag);
+	/* release: who sees the word sees the key; the incarnation goes along */
+	atomic_store_explicit(&to->word, frozen, memory_order_release);
+	atomic_store_explicit(&bucket->live, atomic_load_explicit(&bucket->live, memory_order_relaxed) + 1, memory_order_relaxed);
+}
+
+/* Which half of a split the slot goes to: the next hash bit behind the old bucket's. */
+static uint32_t half_of(const struct fs_slot *slot, uint32_t depth)
+{
+	return fs_hash_index(atomic_load_explicit(&slot->identity, memory_order_relaxed), depth + 1) & 1;
+}
+
+static void move_flags(flagstore *store, const struct fs_bucket_view *old, uint32_t depth, const struct fs_bucket_view fresh[2],
+                       bool split)
+{
+	for (uint32_t i = 0; i < old->count; i++) {
+		struct fs_slot *slot = fs_writable(store, &old->slots[i]);
+		uint8_t tag = fs_tag_at(old->bucket, i);
+		uint64_t word = fs_slot_freeze(slot);
+
+		if (!fs_word_holds(word))
+			continue;
+		if (tag < FS_TAG_FIRST)
+			tag = fs_slot_tag(store, slot);
+		copy_slot(store, slot, word, tag, &fresh[split ? half_of(slot, depth) : 0]);
+		FS_POINT("flag copied");
+	}
+}
+
+static void count_flags(const struct fs_bucket_view *view, uint32_t depth, uint32_t flags[2])
+{
+	flags[0] = flags[1] = 0;
+	for (uint32_t i = 0; i < view->count; i++)
+		if (fs_word_holds(atomic_load_explicit(&view->slots[i].word, memory_order_relaxed)))
+			flags[half_of(&view->slots[i], depth)]++;
+}
+
+/* Replaces the bucket by one of class classes[0], or, with split, by two of classes[0] and classes[1]. */
+static int replace(flagstore *store, struct fs_shard *shard, uint32_t where, uint64_t old_word, const struct fs_bucket_view *old,
+                   const uint32_t classes[2], bool split)
+{
+	struct fs_bucket_view fresh[2];
+	int error;
+
+	fs_undertake(shard, FS_FILLING, old_word, where);
+	error = take_bucket(store, shard, classes[0], 0, &fresh[0]);
+	if (!error && split)
+		error = take_bucket(store, shard, classes[1], 1, &fresh[1]);
+	if (error) {
+		fs_undertaking_resolve(store, shard);
+		return error;
+	}
+	move_flags(store, old, fs_dir_depth(old_word), fresh, split);
+	/* From this store on a death finishes the work. */
+	FS_NOTE(&shard->phase, FS_PUBLISHING);
+	FS_POINT("publishing");
+	fs_publish(store, shard);
+	return FLAGSTORE_OK;
+}
+
+/* ----------------------------------------------------------------------------------------------- directory */
+
+static int found(flagstore *store, struct fs_shard *shard)
+{
+	struct fs_bucket_view view;
+	const void *directory;
+	fs_block block;
+	int error;
+
+	fs_undertake(shard, FS_FOUNDING, 0, 0);
+	error = take_bucket(store, shard, 0, 0, &view);
+	if (!error)
+		error = fs_block_take(store, shard, fs_directory_kind(0), 1, &block);
+	directory = error ? NULL : fs_at(store, fs_block_line(block), 1);
+	if (!directory) {
+		fs_undertaking_resolve(store, shard);
+		return error ? error : fs_fail(FLAGSTORE_ECORRUPT, "segment %s: a free directory does not exist", store->path);
+	}
+	atomic_store_explicit((_Atomic uint64_t *)fs_writable(store, directory),
+	                      fs_dir_word(0, fs_line_of(store, view.bucket), 0, 0), memory_order_relaxed);
+	FS_POINT("directory founded");
+	/* release: pairs with the readers' acquire load; from here on the shard has a table */
+	FS_NOTE(&shard->directory, fs_dir_word(0, fs_block_line(block), 0, 0));
+	FS_POINT("directory published");
+	fs_undertaken(shard);
+	return FLAGSTORE_OK;
+}
+
+static int double_directory(flagstore *store, struct fs_shard *shard, uint64_t word)
+{
+	uint32_t depth = fs_dir_depth(word);
+	const _Atomic uint64_t *old = fs_directory(store, word), *place;
+	_Atomic uint64_t *fresh;
+	fs_block block;
+	int error;
+
+	fs_undertake(shard, FS_DOUBLING, fs_block_make(fs_dir_line(word), fs_directory_kind(depth)), 0);
+	error = fs_block_take(store, shard, fs_directory_kind(depth + 1), 0, &block);
+	place = error ? NULL : fs_directory(store, fs_dir_word(0, fs_block_line(block), 0, depth + 1));
+	if (!old || !place) {
+		fs_undertaking_resolve(store, shard);
+		return error ? error : fs_fail(FLAGSTORE_ECORRUPT, "segment %s: a directory does not exist", store->path);
+	}
+	fresh = fs_writable(store, place);
+	/* Late readers of a recycled directory see the shard's new directory word, published long ago, once they see these. */
+	fs_release_fence();
+	for (uint32_t i = 0; i < 2u << depth; i++)
+		atomic_store_explicit(&fresh[i], atomic_load_explicit(&old[i / 2], memory_order_relaxed), memory_order_relaxed);
+	FS_POINT("directory copied");
+	/* release: pairs with the readers' acquire load; they see the entries */
+	FS_NOTE(&shard->directory, fs_dir_word(word, fs_block_line(block), 0, depth + 1));
+	FS_POINT("directory published");
+	fs_block_give(store, shard, atomic_load_explicit(&shard->outgoing, memory_order_relaxed));
+	fs_undertaken(shard);
+	return FLAGSTORE_OK;
+}
+
+/* ---------------------------------------------------------------------------------------------------- room */
+
+static bool has_room(const struct fs_bucket_view *view, uint64_t hash, uint32_t count)
+{
+	uint32_t occupied = atomic_load_explicit(&view->bucket->occupied, memory_order_relaxed), place;
+
+	if (occupied + count <= occupied_limit(view->count))
+		return true;
+	if (count != 1)
+		return false;
+	place = fs_place_for(view, hash);
+	return place < view->count && fs_tag_at(view->bucket, place) == FS_TAG_TOMBSTONE;
+}
+
+/* One step: the bucket is replaced, or the directory doubled. */
+static int grow_once(flagstore *store, struct fs_shard *shard, uint64_t hash, const _Atomic uint64_t *entry,
+                     const struct fs_bucket_view *view, uint32_t count)
+{
+	uint64_t directory_word = atomic_load_explicit(&shard->directory, memory_order_relaxed);
+	uint64_t bucket_word = atomic_load_explicit(entry, memory_order_relaxed);
+	uint32_t depth = fs_dir_depth(bucket_word), above = fs_dir_depth(directory_word), flags[2], classes[2];
+
+	count_flags(view, depth, flags);
+	classes[0] = class_for(flags[0] + flags[1] + count);
+	if (classes[0] < FS_BUCKET_CLASSES)
+		return replace(store, shard, fs_hash_index(hash, above), bucket_word, view, classes, false);
+	if (depth >= FS_DEPTH_MAX)
+		return fs_fail(FLAGSTORE_EFULL, "segment %s: the part of the table that the key belongs to can't be split any further", store->path);
+	if (depth >= above)
+		return double_directory(store, shard, directory_word);
+	for (int i = 0; i < 2; i++) {
+		classes[i] = class_for(flags[i]);
+		if (classes[i] == FS_BUCKET_CLASSES)
+			classes[i]--;
+	}
+	return replace(store, shard, fs_hash_index(hash, above), bucket_word, view, classes, true);
+}
+
+int fs_make_room_step(flagstore *store, struct fs_shard *shard, uint64_t hash, uint32_t count, bool *fits)
+{
+	const _Atomic uint64_t *entry = fs_entry_of(store, shard, hash);
+	struct fs_bucket_view view;
+
+	*fits = false;
+	if (!atomic_load_explicit(&shard->directory, memory_order_relaxed))
+		return found(store, shard);
+	if (!entry || !fs_bucket_view(store, atomic_load_explicit(entry, memory_order_relaxed), &view))
+		return fs_fail(FLAGSTORE_ECORRUPT, "segment %s: the table leads nowhere for the key; check the segment", store->path);
+	*fits = has_room(&view, hash, count);
+	return *fits ? FLAGSTORE_OK : grow_once(store, shard, hash, entry, &view, count);
+}
+
+int fs_make_room(flagstore *store, struct fs_shard *shard, uint64_t hash, uint32_t count)
+{
+	bool fits = false;
+	int error = FLAGSTORE_OK;
+
+	while (!error && !fits)
+		error = fs_make_room_step(store, shard, hash, count, &fits);
+	return error;
+}

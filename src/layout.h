@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * Copyright (c) The flagstore authors
+ *
+ * layout.h: the bytes of a segment, and nothing else. flagstore(5) says the same to people.
+ *
+ *     segment   | header page | shards | workers | heap: directories, buckets, key cells, redo records ... |
+ *     bucket    | bucket header, tags (one byte a slot), padding to a line | slot 0 | slot 1 | ... |
+ *     slot      | word 8 | stamp 8 | hash 4, check 4 | length 1, key 39 |            one cache line
+ *
+ * Everything is in the byte order of the host. Places in the segment are line numbers (a line is 64 bytes), never
+ * pointers; segment.h turns a line number into a pointer, checked, in one place. All fields that change after the
+ * segment is ready are C11 atomics. Whatever is read from here is untrusted until it has been checked.
+ *
+ * Memory keeps its type for ever: what was once a slot is never anything but a slot, and so for tags, directories, key cells
+ * and redo records. A block on a free list is used again for its own kind only, by its own shard. Therefore a late reader or
+ * an old handle that looks at a recycled place still finds a word of the kind that it expects.
+ */
+#ifndef FS_LAYOUT_H
+#define FS_LAYOUT_H
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "flagstore.h"
+
+#define FS_MAGIC "FLAGSTOR"
+#define FS_BYTE_ORDER UINT32_C(0x01020304)
+#define FS_LAYOUT_VERSION 1
+
+#define FS_LINE 64u  /* bytes in a line */
+#define FS_PAGE 4096u
+#define FS_PAGE_LINES (FS_PAGE / FS_LINE)
+
+typedef uint32_t fs_line; /* a place in the segment; 0 is "none" (the header is there) */
+
+/* -------------------------------------------------------------------------------------------------- slot
+ *
+ * Slot word: the slot's only truth. Every change of a flag becomes visible by one store of it.
+ *
+ *     63..60 reserved | 59..32 incarnation (28) | 31..4 version (28) | 3 reserved | 2 value | 1..0 state
+ *
+ * incarnation  which life of which key lives here: the shard's count of births. It goes along when growth moves the flag.
+ *              A stale handle meets its number again only if its shard (one of 64) has seen a multiple of 2^28 births
+ *              meanwhile and that very birth fell into the very slot.
+ * version      counts the changes of this life. A stale compare-and-swap meets its number again only after a multiple of
+ *              2^28 changes, and even then acts on the value that it expected.
+ */
+enum fs_state {
+	FS_EMPTY = 0,  /* never used since its bucket was filled; the whole word is 0 */
+	FS_LIVE = 1,   /* a flag; its word may be changed by a compare-and-swap without any lock */
+	FS_FROZEN = 2, /* a flag; readers read it, changes need the shard's lock */
+	FS_DEAD = 3,   /* no flag; the next insert may use the slot */
+};
+
+#define FS_STATE_MASK UINT64_C(3)
+#define FS_VALUE FLAGSTORE_HANDLE_VALUE
+#define FS_VERSION_SHIFT 4
+#define FS_VERSION_BITS 28
+#define FS_VERSION_MASK (((UINT64_C(1) << FS_VERSION_BITS) - 1) << FS_VERSION_SHIFT)
+#define FS_INCARNATION_SHIFT 32
+#define FS_INCARNATION_BITS 28
+#define FS_INCARNATION_MASK (((UINT64_C(1) << FS_INCARNATION_BITS) - 1) << FS_INCARNATION_SHIFT)
+
+static_assert(FLAGSTORE_HANDLE_MASK == (FS_STATE_MASK | FS_INCARNATION_MASK), "the public header's mask");
+
+/* Stamp: who changed the flag last, and when. Written after the word, and marked with the low bits of the word's version:
+ * when these differ, the stamp belongs to an earlier change.
+ *
+ *     63..24 milliseconds since the segment's creation (40) | 23..7 worker id (17) | 6..0 version (7)
+ *
+ * Worker id: index of the worker entry + 1 (12 bits), and the low 5 bits of the entry's generation above them. */
+#define FS_STAMP_VERSION_BITS 7
+#define FS_STAMP_WORKER_BITS 17
+#define FS_STAMP_TIME_SHIFT (FS_STAMP_VERSION_BITS + FS_STAMP_WORKER_BITS)
+#define FS_WORKER_INDEX_BITS 12
+#define FS_WORKER_GENERATION_BITS 5
+
+static_assert(FLAGSTORE_WORKERS_MAX < (1 << FS_WORKER_INDEX_BITS), "a worker id has room for every index + 1");
+
+#define FS_KEY_WORDS 5
+#define FS_KEY_INLINE (FS_KEY_WORDS * 8 - 1) /* bytes of the longest key that stands in its slot */
+
+struct fs_slot {
+	_Atomic uint64_t word;
+	_Atomic uint64_t stamp;
+	_Atomic uint64_t identity;          /* low half: low 32 bits of the key's hash; high half: check value (key.h) */
+	_Atomic uint64_t key[FS_KEY_WORDS]; /* byte 0: length; then the key. A key longer than FS_KEY_INLINE stands in a
+	                                     * key cell, whose line is key[FS_KEY_CELL] */
+};
+
+#define FS_KEY_CELL 1
+
+static_assert(sizeof(struct fs_slot) == FS_LINE, "a slot is one cache line");
+
+/* ------------------------------------------------------------------------------------- bucket, directory
+ *
+ * Bucket word (in a directory) and directory word (in a shard):
+ *
+ *     63..39 replacements (25) | 38..34 depth (5) | 33..30 size class (4; 0 for a directory) | 29..0 line
+ *
+ * depth: of a bucket, how many hash bits all its keys share; of a directory, how many bits index it.
+ * replacements: one more each time the word is replaced, so that a bucket recycled into the same place is not taken for the
+ * old one. A directory entry is never 0; a shard without a directory has seen no insert yet.
+ *
+ * Hash bits of a key: 63.. shard | 39..32 tag | 31.. directory index | 11..0 preferred slot. */
+#define FS_WORD_LINE_BITS 30
+#define FS_WORD_CLASS_SHIFT 30
+#define FS_WORD_DEPTH_SHIFT 34
+#define FS_WORD_COUNT_SHIFT 39
+#define FS_DEPTH_MAX 20
+
+/* Size classes. No class between 512 and its double: hashing fills all buckets at the same pace, so the blocks of such a class would
+ * all be in use, or all be on free lists. */
+#define FS_BUCKET_CLASSES 6
+#define FS_BUCKET_SLOTS_MAX 512
+#define FS_BUCKET_SLOTS {16, 32, 64, 128, 256, 512}
+
+#define FS_GROUP 8 /* tags that are probed together */
+
+/* Tags: only a hint, the slot word decides. A group that was ever full never shows an EMPTY tag again before its bucket is
+ * rebuilt; so a search may stop at the first group with one. */
+enum fs_tag {
+	FS_TAG_EMPTY = 0,
+	FS_TAG_TOMBSTONE = 1,
+	FS_TAG_FIRST = 2, /* 2 to 255: part of the hash */
+};
+
+struct fs_bucket {
+	_Atomic uint32_t next;     /* on a free list: the next block of it */
+	_Atomic uint32_t occupied; /* tags that are not EMPTY */
+	_Atomic uint32_t live;     /* flags */
+	uint32_t reserved;
+	_Atomic uint64_t tags[];   /* one byte a slot, byte i of word g is slot g * 8 + i's, by value, not by address */
+};
+
+static_assert(sizeof(struct fs_bucket) == 16, "tags follow the bucket header");
+
+/* -------------------------------------------------------------------------------------------- heap blocks
+ *
+ * Kinds of block. Each has a fixed size (block.c) and free lists of its own, one in each shard. */
+#define FS_CELL_KINDS 4       /* key cells of 1 to 4 lines */
+#define FS_DIRECTORY_KINDS 18 /* directories of 1, 2, 4 ... lines: depth 3 or less, 4, 5 ... FS_DEPTH_MAX */
+#define FS_REDO_KINDS 3       /* redo records for 64, 512 and FLAGSTORE_BATCH_MAX changes */
+
+enum fs_kind {
+	FS_KIND_BUCKET = 0,
+	FS_KIND_CELL = FS_KIND_BUCKET + FS_BUCKET_CLASSES,
+	FS_KIND_DIRECTORY = FS_KIND_CELL + FS_CELL_KINDS,
+	FS_KIND_REDO = FS_KIND_DIRECTORY + FS_DIRECTORY_KINDS,
+	FS_KINDS = FS_KIND_REDO + FS_REDO_KINDS,
+};
+
+static_assert(FS_KINDS <= 32, "the free list heads fit into two lines");
+
+/* A block under way, in a shard's undertaking:  63 confirmed | 40 fresh index | 39..32 kind | 31..0 line.  0: none. */
+#define FS_BLOCK_KIND_SHIFT 32
+#define FS_BLOCK_INDEX_SHIFT 40
+#define FS_BLOCK_CONFIRMED (UINT64_C(1) << 63)
+
+/* The first line of a free block that is no bucket begins with the line of the next one on its list. */
+
+/* Redo record of a batch. Belongs to the batch's lowest shard. */
+struct fs_redo_change {
+	_Atomic uint32_t slot; /* line */
+	_Atomic uint32_t shard;
+	_Atomic uint64_t before;
+	_Atomic uint64_t after;
+};
+
+struct fs_redo {
+	_Atomic uint32_t next; /* on a free list */
+	_Atomic uint32_t committed;
+	_Atomic uint32_t count;
+	uint32_t reserved[13];
+	struct fs_redo_change changes[];
+};
+
+static_assert(sizeof(struct fs_redo) == FS_LINE && sizeof(struct fs_redo_change) == 24, "redo record");
+
+/* ------------------------------------------------------------------------------------------------- shard */
+
+/* What a shard is in the middle of. Written before the first store of the undertaking and after its last; recover.c says
+ * for each what is done when its writer died. */
+enum fs_phase {
+	FS_IDLE = 0,
+	FS_FILLING = 1,    /* fresh buckets are being filled from the outgoing one: given up */
+	FS_PUBLISHING = 2, /* fresh buckets are complete: finished */
+	FS_FOUNDING = 3,   /* the first bucket and directory: given up, unless the directory is in use */
+	FS_DOUBLING = 4,   /* a directory of twice the size: given up, unless it is in use */
+	FS_KEYING = 5,     /* a key cell on its way to a slot that does not live yet: given up */
+	FS_RELEASING = 6,  /* the key cell of a slot that is dead: finished */
+	FS_ENLARGING = 7,  /* a larger redo record: given up, unless it is in use */
+};
+
+struct fs_shard {
+	/* line 0: what every reader loads, and hardly anybody writes */
+	_Atomic uint64_t directory; /* directory word; 0 before the first insert */
+	_Atomic uint32_t wanted;    /* bits of enum fs_wanted: somebody sleeps until something changes */
+	_Atomic uint32_t changed;   /* futex word of those who wait for a flag of this shard */
+	uint8_t line0[FS_LINE - 16];
+	/* line 1: the writer lock */
+	pthread_mutex_t mutex;      /* robust, process-shared */
+	_Atomic uint64_t holder;    /* worker id of the last that locked it */
+	_Atomic uint64_t since_ns;  /* when, on CLOCK_MONOTONIC */
+	_Atomic uint64_t sequence;  /* odd while the structure changes */
+	/* line 2: counts and the batch under way */
+	_Atomic uint64_t births;    /* the last incarnation given out */
+	_Atomic uint64_t growths;
+	_Atomic uint64_t waits;     /* times that a writer found the lock taken */
+	_Atomic uint64_t redo;      /* this shard's redo record, as a block; 0 before the first batch that it leads */
+	_Atomic uint32_t live;      /* flags */
+	_Atomic uint32_t recoveries;
+	_Atomic uint32_t batch;     /* index + 1 of the shard that leads the batch under way; 0: none */
+	uint8_t line2[FS_LINE - 44];
+	/* line 3: the undertaking */
+	_Atomic uint32_t phase;     /* enum fs_phase */
+	_Atomic uint32_t where;     /* FILLING, PUBLISHING: first directory entry; KEYING, RELEASING: the slot's line */
+	_Atomic uint64_t outgoing;  /* what is replaced: a bucket word, or a block */
+	_Atomic uint64_t fresh[2];  /* blocks taken and not yet part of the table */
+	_Atomic uint64_t claim;     /* block being cut off the end of the heap */
+	uint8_t line3[FS_LINE - 40];
+	/* lines 4 and 5 */
+	_Atomic uint32_t free[32]; /* by enum fs_kind: the first free block's line */
+};
+
+enum fs_wanted {
+	FS_WANTED_SHARD = 1, /* wake those on the shard's futex word */
+	FS_WANTED_ANY = 2,   /* wake those on the header's futex word */
+};
+
+static_assert(sizeof(pthread_mutex_t) == 40, "the mutex of glibc on x86-64");
+static_assert(offsetof(struct fs_shard, mutex) == 1 * FS_LINE, "lock line");
+static_assert(offsetof(struct fs_shard, births) == 2 * FS_LINE, "count line");
+static_assert(offsetof(struct fs_shard, phase) == 3 * FS_LINE, "undertaking line");
+static_assert(offsetof(struct fs_shard, free) == 4 * FS_LINE, "free list lines");
+static_assert(sizeof(struct fs_shard) == 6 * FS_LINE, "a shard is six lines");
+
+/* ------------------------------------------------------------------------------------------------ worker
+ *
+ * A worker holds its entry by an open-file-description lock on byte FS_LOCK_WORKER + index of the file: that alone says
+ * whether it lives. The fields are written by the holder only; generation is odd meanwhile. */
+#define FS_COMMAND_WORDS 4
+
+struct fs_worker {
+	_Atomic uint64_t generation; /* 0: never used */
+	_Atomic uint64_t pid;
+	_Atomic uint64_t uid;
+	_Atomic uint64_t start_ticks;
+	_Atomic int64_t attached_ms;
+	_Atomic uint64_t command[FS_COMMAND_WORDS];
+	uint8_t padding[128 - 8 * (5 + FS_COMMAND_WORDS)];
+};
+
+static_assert(sizeof(struct fs_worker) == 128, "a worker is two lines");
+
+/* Bytes of the file, far behind its end, that exist only to be locked. */
+#define FS_LOCK_SETUP (INT64_C(1) << 60)         /* exclusive: whoever creates, resets or attaches read-write */
+#define FS_LOCK_PRESENT (FS_LOCK_SETUP + 1)      /* shared: everybody that is attached read-write */
+#define FS_LOCK_WORKER (FS_LOCK_SETUP + FS_PAGE) /* exclusive, one byte an entry: the worker lives */
+
+/* ------------------------------------------------------------------------------------------------ header */
+
+enum fs_segment_state {
+	FS_CREATING = 0,
+	FS_READY = 1,
+	FS_RETIRED = 2, /* the file has been unlinked */
+};
+
+/* Fixed at creation; covered by check. */
+struct fs_constants {
+	char magic[8];
+	uint32_t byte_order;
+	uint32_t layout;
+	uint32_t feature_incompatible; /* an unknown bit: don't attach */
+	uint32_t feature_read_only;    /* an unknown bit: attach read-only */
+	uint32_t feature_compatible;   /* an unknown bit: go on */
+	uint32_t header_size;
+	uint32_t shard_size;
+	uint32_t worker_size;
+	uint32_t slot_size;
+	uint32_t shards;
+	uint32_t workers;
+	uint32_t lock_wait_ms;
+	uint32_t laboratory;
+	uint32_t reserved;
+	uint64_t max_bytes;
+	uint64_t hash_seed;
+	int64_t created_ms;
+	uint8_t uuid[16];
+	uint64_t check; /* XXH3 of all the bytes before it */
+};
+
+struct fs_header {
+	struct fs_constants constants;
+	uint8_t line1[2 * FS_LINE - sizeof(struct fs_constants)];
+	/* line 2: who may write; changed only by a reset */
+	_Atomic uint64_t pid_namespace;  /* inode number */
+	_Atomic uint64_t boot[4];        /* boot id, 32 hexadecimal digits */
+	_Atomic uint32_t state;          /* enum fs_segment_state */
+	uint8_t line2[FS_LINE - 44];
+	/* line 3: the heap */
+	_Atomic uint64_t heap;           /* 42..32 index + 1 of the shard that took last | 31..0 the next free line */
+	_Atomic uint32_t room;           /* lines that the file system has really given */
+	uint8_t line3[FS_LINE - 12];
+	/* line 4 */
+	_Atomic uint32_t changed;        /* futex word of those who wait for any flag */
+	_Atomic uint32_t next_worker;    /* where the search for a free worker entry goes on */
+	uint8_t rest[FS_PAGE - 4 * FS_LINE - 8];
+};
+
+static_assert(sizeof(struct fs_constants) == 112, "no padding in what check covers");
+static_assert(offsetof(struct fs_header, pid_namespace) == 2 * FS_LINE, "header line 2");
+static_assert(offsetof(struct fs_header, heap) == 3 * FS_LINE, "header line 3");
+static_assert(offsetof(struct fs_header, changed) == 4 * FS_LINE, "header line 4");
+static_assert(sizeof(struct fs_header) == FS_PAGE, "the header is a page");
+
+#define FS_HEAP_OWNER_SHIFT 32
+
+#define FS_MIN_BYTES (UINT64_C(1) << 20)
+#define FS_MAX_BYTES (UINT64_C(1) << 36)
+
+static_assert(FS_MAX_BYTES / FS_LINE <= (UINT64_C(1) << FS_WORD_LINE_BITS), "a word has room for every line");
+
+#endif

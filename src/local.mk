@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Copyright (c) The flagstore authors
+#
+# The library: compiled once for use, and once more with the points at which tests kill it.
+
+include_HEADERS = include/flagstore.h
+
+library_sources = \
+	include/flagstore.h \
+	src/attach.c \
+	src/batch.c \
+	src/block.c \
+	src/block.h \
+	src/change.c \
+	src/change.h \
+	src/check.c \
+	src/cursor.c \
+	src/cursor.h \
+	src/error.c \
+	src/error.h \
+	src/fence.h \
+	src/futex.h \
+	src/grow.c \
+	src/grow.h \
+	src/handle.c \
+	src/info.c \
+	src/key.h \
+	src/layout.h \
+	src/lock.c \
+	src/lock.h \
+	src/many.c \
+	src/name.c \
+	src/point.h \
+	src/recover.c \
+	src/recover.h \
+	src/redo.c \
+	src/redo.h \
+	src/room.c \
+	src/section.c \
+	src/section.h \
+	src/segment.c \
+	src/segment.h \
+	src/slot.c \
+	src/slot.h \
+	src/snapshot.c \
+	src/store.c \
+	src/store.h \
+	src/table.c \
+	src/table.h \
+	src/undertaking.c \
+	src/undertaking.h \
+	src/wait.c \
+	src/wait.h \
+	src/watch.c \
+	src/worker.c \
+	src/worker.h
+
+# Calls inside the library go straight to its own functions: faster, and what -export-symbols-regex leaves out can't be replaced anyway.
+library_cppflags = $(AM_CPPFLAGS) -DFLAGSTORE_VERSION='"$(PACKAGE_VERSION)"'
+library_cflags = $(AM_CFLAGS) -fno-semantic-interposition
+
+# All of it with its inner names: for the commands' and the tests' looks inside, and what the shared and the static library are made of.
+noinst_LTLIBRARIES += libflagstore-internal.la
+libflagstore_internal_la_SOURCES = $(library_sources)
+libflagstore_internal_la_CPPFLAGS = $(library_cppflags)
+libflagstore_internal_la_CFLAGS = $(library_cflags)
+
+# -z now: a read in a signal handler must not have to call the dynamic linker first.
+lib_LTLIBRARIES += libflagstore.la
+libflagstore_la_SOURCES =
+libflagstore_la_LIBADD = libflagstore-internal.la
+libflagstore_la_LDFLAGS = -version-info $(FLAGSTORE_INTERFACE) -no-undefined -export-symbols-regex '^flagstore_' -Wl,-z,now
+
+check_LTLIBRARIES += libflagstore-points.la
+libflagstore_points_la_SOURCES = $(library_sources)
+libflagstore_points_la_CPPFLAGS = $(library_cppflags) -DFLAGSTORE_POINTS
+libflagstore_points_la_CFLAGS = $(library_cflags)

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * Copyright (c) The flagstore authors
+ *
+ * lock.c: a shard's writer lock. Robust: when its owner dies, the kernel says so to the next who locks it. The lock is held
+ * for one write, never longer, and the mapping that it lies in is never moved while it is held: the kernel finds a dead
+ * thread's locks through a list of that thread's own pointers. */
+#include "lock.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "error.h"
+#include "point.h"
+#include "worker.h"
+
+int fs_lock_init(pthread_mutex_t *mutex)
+{
+	pthread_mutexattr_t attributes;
+	int error;
+
+	memset(mutex, 0, sizeof *mutex);
+	error = pthread_mutexattr_init(&attributes);
+	if (error)
+		return error;
+	error = pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+	if (!error)
+		error = pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+	if (!error)
+		error = pthread_mutex_init(mutex, &attributes);
+	pthread_mutexattr_destroy(&attributes);
+	return error;
+}
+
+static int timed_out(flagstore *store, uint32_t index)
+{
+	const struct fs_shard *shard = &store->shards[index];
+	uint32_t holder = (uint32_t)atomic_load_explicit(&shard->holder, memory_order_relaxed);
+	uint64_t since = atomic_load_explicit(&shard->since_ns, memory_order_relaxed), now = fs_monotonic_ns();
+	struct flagstore_worker worker;
+	char who[128] = "an unknown worker";
+
+	if (flagstore_worker(store, holder, &worker) == FLAGSTORE_OK) {
+		char command[FS_PRINTABLE_SIZE];
+
+		snprintf(who, sizeof who, "worker %ld (%s)", (long)worker.pid,
+		         fs_printable(worker.command, strlen(worker.command), command));
+	}
+	return fs_fail(FLAGSTORE_ETIMEDOUT,
+	               "segment %s: shard %u stayed locked for more than %u ms; it is held by %s, since %.3f s; "
+	               "see whether that process is stopped or dumping core",
+	               store->path, index, store->lock_wait_ms, who, now > since ? (double)(now - since) / 1e9 : 0.0);
+}
+
+static void set_deadline(const flagstore *store, struct fs_deadline *deadline)
+{
+	clock_gettime(CLOCK_MONOTONIC, &deadline->at);
+	deadline->at.tv_sec += store->lock_wait_ms / 1000;
+	deadline->at.tv_nsec += (long)(store->lock_wait_ms % 1000) * 1000000;
+	if (deadline->at.tv_nsec >= 1000000000) {
+		deadline->at.tv_nsec -= 1000000000;
+		deadline->at.tv_sec++;
+	}
+	deadline->set = true;
+}
+
+static uint64_t coarse_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+int fs_lock(flagstore *store, uint32_t index, struct fs_deadline *deadline)
+{
+	struct fs_shard *shard = fs_shard_writable(store, index);
+	int error = pthread_mutex_trylock(&shard->mutex);
+
+	if (error == EBUSY) {
+		atomic_fetch_add_explicit(&shard->waits, 1, memory_order_relaxed);
+		if (!deadline->set)
+			set_deadline(store, deadline);
+		error = pthread_mutex_clocklock(&shard->mutex, CLOCK_MONOTONIC, &deadline->at);
+	}
+	switch (error) {
+	case 0:
+	case EOWNERDEAD:
+		atomic_store_explicit(&shard->holder, store->worker, memory_order_relaxed);
+		atomic_store_explicit(&shard->since_ns, coarse_ns(), memory_order_relaxed);
+		FS_POINT("locked");
+		return error ? FS_LOCKED_DEAD : FS_LOCKED;
+	case ETIMEDOUT:
+		return timed_out(store, index);
+	case ENOTRECOVERABLE:
+	case EINVAL:
+		return fs_fail(FLAGSTORE_ECORRUPT, "segment %s: the lock of shard %u is damaged; export the flags and create the segment anew",
+		               store->path, index);
+	default:
+		errno = error;
+		return fs_fail_errno(FLAGSTORE_ESYSTEM, "segment %s: shard %u can't be locked", store->path, index);
+	}
+}
+
+bool fs_lock_orphaned(const struct fs_shard *shard)
+{
+	/* The mutex's first word is the futex that the kernel marks: linux/futex.h. */
+	return __atomic_load_n((const uint32_t *)&shard->mutex, __ATOMIC_RELAXED) & FUTEX_OWNER_DIED;
+}
+
+void fs_lock_recovered(struct fs_shard *shard)
+{
+	pthread_mutex_consistent(&shard->mutex);
+}
+
+void fs_unlock(struct fs_shard *shard)
+{
+	pthread_mutex_unlock(&shard->mutex);
+	FS_POINT("unlocked");
+}

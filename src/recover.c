@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * Copyright (c) The flagstore authors
+ *
+ * recover.c: a shard after the death of its writer. In this order, each step repeatable:
+ * 1. a block that he was cutting off the heap is noted, or found not to be his
+ * 2. his undertaking is finished or given up
+ * 3. his batch is carried out if it was committed
+ * 4. every slot is looked at: nothing stays FROZEN, nothing half planted keeps a tag or a key cell; tags and counts are
+ *    made anew from the slot words
+ * Readers go on meanwhile: no slot word that they may rely on changes but from FROZEN to LIVE, no tag of a flag that lives
+ * disappears. */
+#include "recover.h"
+
+#include "grow.h"
+#include "point.h"
+#include "redo.h"
+#include "undertaking.h"
+
+bool fs_next_bucket(const flagstore *store, const struct fs_shard *shard, uint64_t *position, uint64_t *word)
+{
+	uint64_t directory_word = atomic_load_explicit(&shard->directory, memory_order_acquire);
+	const _Atomic uint64_t *directory;
+	uint32_t above = fs_dir_depth(directory_word), depth;
+
+	*word = 0;
+	/* The position is the 32 hash bits below which everything has been seen: it stays right when the directory doubles. */
+	if (!directory_word || *position > UINT32_MAX)
+		return false;
+	directory = fs_directory(store, directory_word);
+	if (!directory) {
+		*position = (uint64_t)UINT32_MAX + 1;
+		return true;
+	}
+	*word = atomic_load_explicit(&directory[*position >> (32 - above)], memory_order_acquire);
+	depth = fs_dir_depth(*word);
+	if (depth > above) {
+		*word = 0;
+		depth = above;
+	}
+	*position = ((*position >> (32 - depth)) + 1) << (32 - depth);
+	return true;
+}
+
+static void tidy_slot(flagstore *store, struct fs_shard *shard, const struct fs_bucket_view *view, uint32_t place)
+{
+	struct fs_slot *slot = fs_writable(store, &view->slots[place]);
+	struct fs_bucket *bucket = fs_writable(store, view->bucket);
+	uint64_t word = atomic_load_explicit(&slot->word, memory_order_acquire);
+	uint8_t tag = fs_tag_at(bucket, place);
+
+	if (fs_word_holds(word)) {
+		uint8_t right = fs_slot_tag(store, slot);
+
+		if (tag != right)
+			fs_tag_store(bucket, place, right);
+		/* The tag before the thaw: a LIVE slot always has its tag. */
+		if (fs_word_state(word) == FS_FROZEN)
+			atomic_store_explicit(&slot->word, fs_word_with_state(word, FS_LIVE), memory_order_release);
+		return;
+	}
+	if (fs_word_state(word) == FS_DEAD)
+		fs_cell_release(store, shard, slot);
+	/* A TOMBSTONE is right whether searches went past this slot or not. */
+	if (tag >= FS_TAG_FIRST)
+		fs_tag_store(bucket, place, FS_TAG_TOMBSTONE);
+}
+
+static uint32_t tidy_bucket(flagstore *store, struct fs_shard *shard, const struct fs_bucket_view *view)
+{
+	struct fs_bucket *bucket = fs_writable(store, view->bucket);
+	uint32_t live = 0, occupied = 0;
+
+	for (uint32_t i = 0; i < view->count; i++) {
+		tidy_slot(store, shard, view, i);
+		live += fs_word_holds(atomic_load_explicit(&view->slots[i].word, memory_order_relaxed));
+		occupied += fs_tag_at(bucket, i) != FS_TAG_EMPTY;
+	}
+	atomic_store_explicit(&bucket->live, live, memory_order_relaxed);
+	atomic_store_explicit(&bucket->occupied, occupied, memory_order_relaxed);
+	FS_POINT("bucket tidied");
+	return live;
+}
+
+void fs_tidy(flagstore *store, struct fs_shard *shard)
+{
+	uint64_t position = 0, word;
+	uint32_t live = 0;
+
+	while (fs_next_bucket(store, shard, &position, &word)) {
+		struct fs_bucket_view view;
+
+		if (word && fs_bucket_view(store, word, &view))
+			live += tidy_bucket(store, shard, &view);
+	}
+	atomic_store_explicit(&shard->live, live, memory_order_relaxed);
+}
+
+void fs_recover(flagstore *store, uint32_t index)
+{
+	struct fs_shard *shard = fs_shard_writable(store, index);
+
+	FS_POINT("recovery begins");
+	fs_block_settle(store, shard);
+	fs_undertaking_resolve(store, shard);
+	fs_redo_finish(store, index);
+	fs_tidy(store, shard);
+	atomic_fetch_add_explicit(&shard->recoveries, 1, memory_order_relaxed);
+	FS_POINT("recovered");
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * Copyright (c) The flagstore authors
+ *
+ * section.h: a write section: what has to be done before and after a shard's structure is changed. */
+#ifndef FS_SECTION_H
+#define FS_SECTION_H
+
+#include "lock.h"
+
+/* Locks the shard, restores it if its last writer died, and makes its sequence count odd. Several shards are entered in ascending order.
+ * Errors: ETIMEDOUT, ECORRUPT, ESYSTEM. */
+int fs_enter(flagstore *store, uint32_t index, struct fs_deadline *deadline);
+
+/* Makes the sequence count even and unlocks. */
+void fs_leave(flagstore *store, uint32_t index);
+
+#endif

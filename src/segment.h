@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * Copyright (c) The flagstore authors
+ *
+ * segment.h: a mapped file. A process's view of a segment, and the one place where a line number becomes a pointer. */
+#ifndef FS_SEGMENT_H
+#define FS_SEGMENT_H
+
+#include <limits.h>
+#include <stdbool.h>
+
+#include "layout.h"
+
+struct flagstore {
+	/* what a read needs */
+	const char *map;                 /* read-only mapping of max_bytes */
+	const struct fs_shard *shards;
+	uint64_t seed;
+	uint32_t shard_bits;
+	fs_line heap_start;
+	_Atomic uint32_t room;           /* lines that this process knows to be backed by the file system */
+	uint32_t max_lines;
+	/* what a write needs */
+	char *write_map;                 /* writable mapping of the same bytes; NULL when attached read-only */
+	_Atomic uint32_t *entered;       /* a page that fork wipes: 0 means that this process has not entered yet (worker.c) */
+	uint32_t worker;                 /* worker id of this process; 0 when all entries were taken */
+	uint32_t lock_wait_ms;
+	int64_t created_ms;
+	/* the rest */
+	struct fs_constants constants;   /* as checked when attached */
+	int fd;
+	bool tmpfs;
+	char path[PATH_MAX];
+};
+
+/* Lines that the shards, the workers and the header take: where the heap starts. */
+fs_line fs_heap_start(const struct fs_constants *constants);
+
+/* Learns how much room the file system has given by now. True when lines [0, end) are backed. Async-signal-safe. */
+bool fs_room_reaches(const flagstore *store, uint64_t end);
+
+/* Has the file system give room for the bytes [from, to) of the file. Errors: ENOSPACE, ESYSTEM. */
+int fs_room_allocate(const flagstore *store, uint64_t from, uint64_t to);
+
+/* Takes room from the file system so that lines [0, end) are backed. Errors: ENOSPACE, EFULL, ESYSTEM. */
+int fs_room_take(flagstore *store, uint64_t end);
+
+/* The address of lines [line, line + count) of the heap in the read-only mapping; NULL when they are not heap lines that are really
+ * backed, whatever the number is. The one place where a line number becomes a pointer. Async-signal-safe. */
+static inline const void *fs_at(const flagstore *store, fs_line line, uint32_t count)
+{
+	uint64_t end = (uint64_t)line + count;
+
+	if (__builtin_expect(line < store->heap_start, 0))
+		return NULL;
+	/* relaxed: the number only grows, and what it promises is kept by the kernel, not by another thread's stores */
+	if (__builtin_expect(end > atomic_load_explicit(&store->room, memory_order_relaxed), 0) && !fs_room_reaches(store, end))
+		return NULL;
+	return store->map + (size_t)line * FS_LINE;
+}
+
+/* The same place in the writable mapping. Only for a store that is not attached read-only. */
+static inline void *fs_writable(flagstore *store, const void *address)
+{
+	return store->write_map + ((const char *)address - store->map);
+}
+
+static inline fs_line fs_line_of(const flagstore *store, const void *address)
+{
+	return (fs_line)((size_t)((const char *)address - store->map) / FS_LINE);
+}
+
+static inline const struct fs_header *fs_header(const flagstore *store)
+{
+	return (const void *)store->map;
+}
+
+static inline struct fs_header *fs_header_writable(flagstore *store)
+{
+	return (void *)store->write_map;
+}
+
+static inline struct fs_shard *fs_shard_writable(flagstore *store, uint32_t index)
+{
+	return fs_writable(store, &store->shards[index]);
+}
+
+static inline const struct fs_worker *fs_worker_entry(const flagstore *store, uint32_t index)
+{
+	const struct fs_worker *first = (const void *)(store->map + FS_PAGE + store->constants.shards * sizeof(struct fs_shard));
+
+	return &first[index];
+}
+
+/* Locks (or unlocks) one of the bytes FS_LOCK_... of the open file: type is F_RDLCK, F_WRLCK or F_UNLCK. Does not wait; false when
+ * somebody else holds it. Async-signal-safe. */
+bool fs_file_lock(int fd, int type, int64_t byte);
+
+/* True when somebody else holds a lock on the byte. Async-signal-safe. */
+bool fs_file_locked(int fd, int64_t byte);
+
+/* Opens the store's file once more, which makes an open file description of its own; -1 when that can't be done. */
+int fs_reopen(const flagstore *store);
+
+/* Milliseconds since 1970, as coarse as the kernel's tick; for times that are shown, never for decisions. */
+int64_t fs_now_ms(void);
+
+/* Nanoseconds on CLOCK_MONOTONIC. */
+uint64_t fs_monotonic_ns(void);
+
+#endif

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * Copyright (c) The flagstore authors
+ *
+ * store.c: the point operations of the public API.
+ *
+ * A read is fs_find(). Every write is the same engine, write_flag(), with another rule: find the flag without a lock; ask the rule what
+ * it means for a flag in that state; nothing to do, or one compare-and-swap, and the write is over. Only what changes the
+ * table's structure (insert, delete), or meets a FROZEN slot, goes on under the shard's lock. */
+#include "store.h"
+
+#include <string.h>
+
+#include "change.h"
+#include "error.h"
+#include "grow.h"
+#include "section.h"
+#include "worker.h"
+
+/* --------------------------------------------------------------------------------------------------- reads */
+
+bool flagstore_get_n(const flagstore *store, const char *key, size_t length)
+{
+	struct fs_key sought;
+	struct fs_found found;
+
+	/* A key that is not valid is in no slot, so there is no need to look for NUL bytes in it. */
+	if (length - 1 >= FLAGSTORE_KEY_MAX)
+		return false;
+	sought = (struct fs_key){key, length, fs_hash(store->seed, key, length)};
+	return fs_find(store, &sought, &found) == FS_FOUND && fs_word_value(found.word);
+}
+
+bool flagstore_get(const flagstore *store, const char *key)
+{
+	return flagstore_get_n(store, key, strlen(key));
+}
+
+int flagstore_lookup_n(const flagstore *store, const char *key, size_t length, struct flagstore_flag *flag)
+{
+	struct fs_key sought;
+	struct fs_found found;
+
+	if (!fs_key_make(store, key, length, &sought))
+		return FLAGSTORE_EKEY;
+	if (fs_find(store, &sought, &found) != FS_FOUND) {
+		memset(flag, 0, sizeof *flag);
+		return FLAGSTORE_ENOTFOUND;
+	}
+	fs_slot_describe(store, found.slot, found.word, flag);
+	return FLAGSTORE_OK;
+}
+
+int flagstore_lookup(const flagstore *store, const char *key, struct flagstore_flag *flag)
+{
+	return flagstore_lookup_n(store, key, strlen(key), flag);
+}
+
+/* --------------------------------------------------------------------------------------------------- rules */
+
+int fs_rule_apply(const struct fs_rule *rule, bool exists, uint64_t word, struct fs_effect *effect)
+{
+	bool value = exists && fs_word_value(word);
+
+	*effect = (struct fs_effect){FS_KEEP, value};
+	switch (rule->kind) {
+	case FS_RULE_SET:
+		if (!exists || value != rule->desired)
+			*effect = (struct fs_effect){exists ? FS_REWRITE : FS_INSERT, rule->desired};
+		return FLAGSTORE_OK;
+	case FS_RULE_SET_IF_ABSENT:
+		if (!exists)
+			*effect = (struct fs_effect){FS_INSERT, rule->desired};
+		return FLAGSTORE_OK;
+	case FS_RULE_TOGGLE:
+		if (!exists)
+			return FLAGSTORE_ENOTFOUND;
+		*effect = (struct fs_effect){FS_REWRITE, !value};
+		return FLAGSTORE_OK;
+	case FS_RULE_COMPARE:
+		if (!exists)
+			return FLAGSTORE_ENOTFOUND;
+		if (value != rule->expected)
+			return FLAGSTORE_ECONFLICT;
+		if (value != rule->desired)
+			*effect = (struct fs_effect){FS_REWRITE, rule->desired};
+		return FLAGSTORE_OK;
+	case FS_RULE_COMPARE_VERSION:
+		if (!rule->version) {
+			*effect = (struct fs_effect){FS_INSERT, rule->desired};
+			return exists ? FLAGSTORE_ECONFLICT : FLAGSTORE_OK;
+		}
+		if (!exists)
+			return FLAGSTORE_ENOTFOUND;
+		if (value != rule->expected || fs_word_version(word) != rule->version)
+			return FLAGSTORE_ECONFLICT;
+		*effect = (struct fs_effect){FS_REWRITE, rule->desired};
+		return FLAGSTORE_OK;
+	case FS_RULE_DELETE:
+		if (!exists)
+			return FLAGSTORE_ENOTFOUND;
+		*effect = (struct fs_effect){FS_DELETE, false};
+		return FLAGSTORE_OK;
+	}
+	return FLAGSTORE_EARGUMENT;
+}
+
+/* -------------------------------------------------------------------------------------------------- writes */
+
+static int refused(const flagstore *store, const struct fs_key *key, int error)
+{
+	char text[FS_PRINTABLE_SIZE];
+
+	fs_printable(key->bytes, key->length, text);
+	if (error == FLAGSTORE_ENOTFOUND)
+		return fs_fail(error, "segment %s has no flag \"%s\"", store->path, text);
+	return fs_fail(error, "segment %s: flag \"%s\" is not as expected", store->path, text);
+}
+
+static int damaged(const flagstore *store, const struct fs_key *key)
+{
+	char text[FS_PRINTABLE_SIZE];
+
+	return fs_fail(FLAGSTORE_ECORRUPT, "segment %s: the table leads nowhere for flag \"%s\"; check the segment", store->path,
+	               fs_printable(key->bytes, key->length, text));
+}
+
+static int insert(flagstore *store, struct fs_shard *shard, const struct fs_key *key, bool value)
+{
+	struct fs_found planted;
+	int error = fs_make_room(store, shard, key->hash, 1);
+
+	if (!error)
+		error = fs_plant(store, shard, key, &planted);
+	if (!error)
+		fs_quicken(store, shard, &planted, fs_word_alive(planted.word, value));
+	return error;
+}
+
+/* Inside a write section nothing is FROZEN; flips by others may still come between, then it looks again. */
+static int write_locked(flagstore *store, struct fs_shard *shard, const struct fs_key *key, const struct fs_rule *rule,
+                        struct fs_effect *effect)
+{
+	for (;;) {
+		struct fs_found found;
+		enum fs_outcome outcome = fs_find(store, key, &found);
+		int error;
+
+		if (outcome == FS_DAMAGED)
+			return damaged(store, key);
+		error = fs_rule_apply(rule, outcome == FS_FOUND, found.word, effect);
+		if (error)
+			return refused(store, key, error);
+		switch (effect->action) {
+		case FS_KEEP:
+			return FLAGSTORE_OK;
+		case FS_INSERT:
+			return insert(store, shard, key, effect->value);
+		case FS_DELETE:
+			fs_kill(store, shard, &found);
+			return FLAGSTORE_OK;
+		case FS_REWRITE:
+			if (fs_flip(store, &found, effect->value))
+				return FLAGSTORE_OK;
+			if (fs_word_state(found.word) != FS_LIVE)
+				return damaged(store, key);
+			break;
+		}
+	}
+}
+
+static int write_under_lock(flagstore *store, const struct fs_key *key, const struct fs_rule *rule, struct fs_effect *effect)
+{
+	uint32_t index = fs_hash_shard(key->hash, store->shard_bits);
+	struct fs_shard *shard = fs_shard_writable(store, index);
+	struct fs_deadline deadline = {.set = false};
+	int error = fs_enter(store, index, &deadline);
+
+	if (error)
+		return error;
+	error = write_locked(store, shard, key, rule, effect);
+	fs_leave(store, index);
+	return error;
+}
+
+static int write_flag(flagstore *store, const char *bytes, size_t length, const struct fs_rule *rule, struct fs_effect *effect)
+{
+	struct fs_key key;
+	int error;
+
+	if (!fs_key_make(store, bytes, length, &key))
+		return fs_fail(FLAGSTORE_EKEY, "a key of %zu bytes%s can't be used", length,
+		               length && length <= FLAGSTORE_KEY_MAX ? " with a NUL byte in it" : "");
+	if (!fs_entered(store))
+		return fs_fail(FLAGSTORE_EREADONLY, "segment %s is attached read-only by this process", store->path);
+	for (;;) {
+		struct fs_found found;
+		enum fs_outcome outcome = fs_find(store, &key, &found);
+
+		if (outcome == FS_DAMAGED)
+			return damaged(store, &key);
+		error = fs_rule_apply(rule, outcome == FS_FOUND, found.word, effect);
+		if (error)
+			return refused(store, &key, error);
+		if (effect->action == FS_KEEP)
+			return FLAGSTORE_OK;
+		if (effect->action != FS_REWRITE || fs_word_state(found.word) != FS_LIVE) {
+			error = write_under_lock(store, &key, rule, effect);
+			break;
+		}
+		if (fs_flip(store, &found, effect->value))
+			break;
+	}
+	if (!error && effect->action != FS_KEEP)
+		fs_wake(store, fs_shard_writable(store, fs_hash_shard(key.hash, store->shard_bits)));
+	return error;
+}
+
+int flagstore_set_n(flagstore *store, const char *key, size_t length, bool value)
+{
+	struct fs_effect effect;
+
+	return write_flag(store, key, length, &(struct fs_rule){.kind = FS_RULE_SET, .desired = value}, &effect);
+}
+
+int flagstore_set(flagstore *store, const char *key, bool value)
+{
+	return flagstore_set_n(store, key, strlen(key), value);
+}
+
+int flagstore_set_if_absent_n(flagstore *store, const char *key, size_t length, bool value, bool *inserted)
+{
+	struct fs_effect effect;
+	int error = write_flag(store, key, length, &(struct fs_rule){.kind = FS_RULE_SET_IF_ABSENT, .desired = value}, &effect);
+
+	if (!error)
+		*inserted = effect.action == FS_INSERT;
+	return error;
+}
+
+int flagstore_set_if_absent(flagstore *store, const char *key, bool value, bool *inserted)
+{
+	return flagstore_set_if_absent_n(store, key, strlen(key), value, inserted);
+}
+
+int flagstore_toggle_n(flagstore *store, const char *key, size_t length, bool *value)
+{
+	struct fs_effect effect;
+	int error = write_flag(store, key, length, &(struct fs_rule){.kind = FS_RULE_TOGGLE}, &effect);
+
+	if (!error && value)
+		*value = effect.value;
+	return error;
+}
+
+int flagstore_toggle(flagstore *store, const char *key, bool *value)
+{
+	return flagstore_toggle_n(store, key, strlen(key), value);
+}
+
+int flagstore_compare_and_set_n(flagstore *store, const char *key, size_t length, bool expected, bool desired)
+{
+	struct fs_effect effect;
+
+	return write_flag(store, key, length, &(struct fs_rule){.kind = FS_RULE_COMPARE, .expected = expected, .desired = desired}, &effect);
+}
+
+int flagstore_compare_and_set(flagstore *store, const char *key, bool expected, bool desired)
+{
+	return flagstore_compare_and_set_n(store, key, strlen(key), expected, desired);
+}
+
+int flagstore_compare_and_set_version_n(flagstore *store, const char *key, size_t length, const struct flagstore_flag *expected,
+                                        bool desired)
+{
+	struct fs_effect effect;
+	struct fs_rule rule = {
+		.kind = FS_RULE_COMPARE_VERSION,
+		.expected = expected->value,
+		.version = expected->exists ? expected->version : 0,
+		.desired = desired,
+	};
+
+	if (expected->exists && !expected->version)
+		return fs_fail(FLAGSTORE_EARGUMENT, "a flag that exists never has version 0");
+	return write_flag(store, key, length, &rule, &effect);
+}
+
+int flagstore_compare_and_set_version(flagstore *store, const char *key, const struct flagstore_flag *expected, bool desired)
+{
+	return flagstore_compare_and_set_version_n(store, key, strlen(key), expected, desired);
+}
+
+int flagstore_delete_n(flagstore *store, const char *key, size_t length)
+{
+	struct fs_effect effect;
+
+	return write_flag(store, key, length, &(struct fs_rule){.kind = FS_RULE_DELETE}, &effect);
+}
+
+int flagstore_delete(flagstore *store, const char *key)
+{
+	return flagstore_delete_n(store, key, strlen(key));
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * Copyright (c) The flagstore authors
+ *
+ * table.h: finding a flag. Directory words, bucket words, tags; read only, no lock. */
+#ifndef FS_TABLE_H
+#define FS_TABLE_H
+
+#include "block.h"
+#include "slot.h"
+
+/* ------------------------------------------------------------------------------- directory and bucket words */
+
+static inline fs_line fs_dir_line(uint64_t word)
+{
+	return (fs_line)(word & ((UINT64_C(1) << FS_WORD_LINE_BITS) - 1));
+}
+
+static inline uint32_t fs_dir_class(uint64_t word)
+{
+	return (uint32_t)(word >> FS_WORD_CLASS_SHIFT) & 0xf;
+}
+
+static inline uint32_t fs_dir_depth(uint64_t word)
+{
+	return (uint32_t)(word >> FS_WORD_DEPTH_SHIFT) & 0x1f;
+}
+
+/* A word that replaces old: its count of replacements is one more. */
+static inline uint64_t fs_dir_word(uint64_t old, fs_line line, uint32_t class, uint32_t depth)
+{
+	uint64_t count = (old >> FS_WORD_COUNT_SHIFT) + 1;
+
+	return count << FS_WORD_COUNT_SHIFT | (uint64_t)depth << FS_WORD_DEPTH_SHIFT | (uint64_t)class << FS_WORD_CLASS_SHIFT | line;
+}
+
+static inline uint32_t fs_directory_kind(uint32_t depth)
+{
+	return FS_KIND_DIRECTORY + (depth <= 3 ? 0 : depth - 3);
+}
+
+/* The entries of the directory that the word leads to; NULL when it leads nowhere. */
+static inline const _Atomic uint64_t *fs_directory(const flagstore *store, uint64_t word)
+{
+	uint32_t depth = fs_dir_depth(word);
+
+	return depth <= FS_DEPTH_MAX ? fs_at(store, fs_dir_line(word), depth <= 3 ? 1 : 1u << (depth - 3)) : NULL;
+}
+
+/* A bucket whose word was checked. */
+struct fs_bucket_view {
+	const struct fs_bucket *bucket;
+	const struct fs_slot *slots;
+	uint32_t count;
+};
+
+static inline bool fs_bucket_view(const flagstore *store, uint64_t word, struct fs_bucket_view *view)
+{
+	static const uint16_t slots[16] = FS_BUCKET_SLOTS; /* 0 behind the last class */
+	uint32_t count = slots[fs_dir_class(word)];
+	uint32_t head = ((uint32_t)sizeof(struct fs_bucket) + count + FS_LINE - 1) / FS_LINE;
+	const char *place = count ? fs_at(store, fs_dir_line(word), head + count) : NULL;
+
+	if (!place)
+		return false;
+	view->bucket = (const struct fs_bucket *)place;
+	view->slots = (const struct fs_slot *)(place + head * FS_LINE);
+	view->count = count;
+	return true;
+}
+
+/* ------------------------------------------------------------------------------------------------------ tags */
+
+#define FS_TAG_ONES UINT64_C(0x0101010101010101)
+#define FS_TAG_HIGHS UINT64_C(0x8080808080808080)
+
+/* Marks the bytes of a tag word that are tag by their highest bit. May mark one too many behind a true one: tags are hints. */
+static inline uint64_t fs_tags_equal(uint64_t tags, uint8_t tag)
+{
+	uint64_t differ = tags ^ FS_TAG_ONES * tag;
+
+	return (differ - FS_TAG_ONES) & ~differ & FS_TAG_HIGHS;
+}
+
+/* Exactly whether any byte of a tag word is EMPTY. */
+static inline bool fs_tags_any_empty(uint64_t tags)
+{
+	return ((tags - FS_TAG_ONES) & ~tags & FS_TAG_HIGHS) != 0;
+}
+
+static inline uint8_t fs_tag_at(const struct fs_bucket *bucket, uint32_t slot)
+{
+	uint64_t tags = atomic_load_explicit(&bucket->tags[slot / FS_GROUP], memory_order_relaxed);
+
+	return (uint8_t)(tags >> slot % FS_GROUP * 8);
+}
+
+/* ------------------------------------------------------------------------------------------------------ find */
+
+enum fs_outcome {
+	FS_MISSING = 0,
+	FS_FOUND = 1,   /* word is LIVE or FROZEN; FROZEN: its value holds now, but it can be changed only under the lock */
+	FS_DAMAGED = 2, /* the table leads nowhere for this key */
+};
+
+struct fs_found {
+	const struct fs_slot *slot;
+	uint64_t word;
+};
+
+/* Finds the key, as of one moment during the call. Takes no lock, writes nothing, waits for nobody; async-signal-safe. */
+enum fs_outcome fs_find(const flagstore *store, const struct fs_key *key, struct fs_found *found);
+
+/* The directory entry that is in charge of the hash; NULL when there is none, or the table leads nowhere. */
+const _Atomic uint64_t *fs_entry_of(const flagstore *store, const struct fs_shard *shard, uint64_t hash);
+
+/* Hints to the processor that key will be looked up: stage 1 loads what leads to the tags and prefetches them, stage 2
+ * looks at the tags and prefetches the slot. */
+void fs_prefetch_tags(const flagstore *store, const struct fs_key *key);
+void fs_prefetch_slot(const flagstore *store, const struct fs_key *key);
+
+static inline const struct fs_shard *fs_shard_of(const flagstore *store, uint64_t hash)
+{
+	return &store->shards[fs_hash_shard(hash, store->shard_bits)];
+}
+
+/* False when the bytes are no valid key. */
+static inline bool fs_key_make(const flagstore *store, const char *bytes, size_t length, struct fs_key *key)
+{
+	if (!fs_key_valid(bytes, length))
+		return false;
+	*key = (struct fs_key){bytes, length, fs_hash(store->seed, bytes, length)};
+	return true;
+}
+
+#endif
