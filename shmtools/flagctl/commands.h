@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * Copyright (c) The flagstore authors
+ *
+ * commands.h: every sub-command, each in a file of its name. */
+#ifndef COMMANDS_H
+#define COMMANDS_H
+
+#include "cli.h"
+
+extern const struct cli_command command_create, command_unlink, command_info, command_check;
+extern const struct cli_command command_get, command_test, command_list;
+extern const struct cli_command command_set, command_toggle, command_delete, command_batch;
+extern const struct cli_command command_wait, command_watch;
+extern const struct cli_command command_import, command_export;
+
+#endif

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * Copyright (c) The flagstore authors
+ *
+ * flagctl create: a new, empty segment. */
+#include <flagstore.h>
+#include <grp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "commands.h"
+#include "output.h"
+
+static uint64_t max_bytes, shards, workers, mode, lock_wait_ms;
+static const char *group;
+static bool laboratory;
+
+static const struct cli_option options[] = {
+	CLI_SIZE('s', "max-size", "SIZE", &max_bytes, UINT64_C(1) << 20, UINT64_C(64) << 30,
+             "the file's largest size, 1M to 64G (1G)"),
+	CLI_NUMBER(0, "shards", "N", &shards, 1, FLAGSTORE_SHARDS_MAX, "writer locks, a power of two up to 1024 (64)"),
+	CLI_NUMBER(0, "workers", "N", &workers, 1, FLAGSTORE_WORKERS_MAX, "worker entries, 1 to 4095 (256)"),
+	CLI_MODE('m', "mode", "MODE", &mode, 0660, "permission bits within 0660, whatever the umask (0600)"),
+	CLI_TEXT(0, "group", "GROUP", &group, "the file's group, by name or number"),
+	CLI_DURATION(0, "lock-wait", "TIME", NULL, &lock_wait_ms, 1, 3600000, "how long a write waits for a lock (5s)"),
+	CLI_SWITCH(0, "lab", &laboratory, "a laboratory segment, for experiments that break the rules"),
+	CLI_OPTIONS_END,
+};
+
+static gid_t group_number(const char *text)
+{
+	const char *error;
+	const struct group *entry = getgrnam(text);
+	long long number;
+
+	if (entry)
+		return entry->gr_gid;
+	number = strtonum(text, 0, UINT32_MAX - 1, &error);
+	if (error)
+		cli_usage("there is no group `%s'", text);
+	return (gid_t)number;
+}
+
+static int print_created(const flagstore *store)
+{
+	struct flagstore_info info;
+	int error = flagstore_info(store, &info);
+
+	if (error)
+		return failure_of_library(error);
+	output_json(json_pack("{s:o, s:s}", "path", output_text(info.path), "uuid", info.uuid));
+	return STATUS_DONE;
+}
+
+static int run(int count, char **operands)
+{
+	struct flagstore_options wanted = FLAGSTORE_OPTIONS_INIT;
+	flagstore *store;
+	int error, status = STATUS_DONE;
+
+	(void)count;
+	if (shards & (shards - 1))
+		cli_usage("--shards %ju: it must be a power of two", (uintmax_t)shards);
+	wanted.max_bytes = max_bytes;
+	wanted.shards = (uint32_t)shards;
+	wanted.workers = (uint32_t)workers;
+	wanted.mode = (uint32_t)mode;
+	wanted.lock_wait_ms = (uint32_t)lock_wait_ms;
+	wanted.laboratory = laboratory;
+	if (group)
+		wanted.group = group_number(group);
+
+	error = flagstore_create(operands[0], &wanted, &store);
+	if (error)
+		return failure_of_library(error);
+	if (cli_json)
+		status = print_created(store);
+	flagstore_close(store);
+	return status;
+}
+
+const struct cli_command command_create = {
+	.name = "create",
+	.operands = "NAME",
+	.least = 1,
+	.most = 1,
+	.summary = "create an empty segment",
+	.options = options,
+	.run = run,
+};

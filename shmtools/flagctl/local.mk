@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Copyright (c) The flagstore authors
+#
+# The command flagctl, its page, its completion and its tests.
+
+bin_PROGRAMS += shmtools/flagctl/flagctl
+shmtools_flagctl_flagctl_SOURCES = \
+	shmtools/flagctl/attach.c \
+	shmtools/flagctl/attach.h \
+	shmtools/flagctl/batch.c \
+	shmtools/flagctl/changes.c \
+	shmtools/flagctl/changes.h \
+	shmtools/flagctl/check.c \
+	shmtools/flagctl/commands.h \
+	shmtools/flagctl/contents.c \
+	shmtools/flagctl/contents.h \
+	shmtools/flagctl/create.c \
+	shmtools/flagctl/delete.c \
+	shmtools/flagctl/describe.c \
+	shmtools/flagctl/describe.h \
+	shmtools/flagctl/export.c \
+	shmtools/flagctl/filter.c \
+	shmtools/flagctl/filter.h \
+	shmtools/flagctl/flagd.c \
+	shmtools/flagctl/flaglist.c \
+	shmtools/flagctl/flaglist.h \
+	shmtools/flagctl/format.c \
+	shmtools/flagctl/format.h \
+	shmtools/flagctl/get.c \
+	shmtools/flagctl/import.c \
+	shmtools/flagctl/info.c \
+	shmtools/flagctl/list.c \
+	shmtools/flagctl/main.c \
+	shmtools/flagctl/outfile.c \
+	shmtools/flagctl/outfile.h \
+	shmtools/flagctl/set.c \
+	shmtools/flagctl/test.c \
+	shmtools/flagctl/toggle.c \
+	shmtools/flagctl/tsv.c \
+	shmtools/flagctl/unlink.c \
+	shmtools/flagctl/wait.c \
+	shmtools/flagctl/watch.c
+shmtools_flagctl_flagctl_CPPFLAGS = $(shmtools_cppflags)
+shmtools_flagctl_flagctl_LDADD = $(shmtools_libs)
+
+dist_man_MANS += man/flagctl.1
+
+bash_completiondir = $(BASH_COMPLETION_DIR)
+dist_bash_completion_DATA = shmtools/completion/flagctl
+
+EXTRA_DIST += tests/flagctl.sh
+dist_check_SCRIPTS += \
+	tests/flagctl-completion.sh \
+	tests/flagctl-flags.sh \
+	tests/flagctl-import.sh \
+	tests/flagctl-keys.sh \
+	tests/flagctl-manual.sh \
+	tests/flagctl-output.sh \
+	tests/flagctl-segments.sh \
+	tests/flagctl-usage.sh \
+	tests/flagctl-waits.sh

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Copyright (c) The flagstore authors
+#
+# The command flaglab, its page, its completion, its tests, and the demonstration.
+
+bin_PROGRAMS += shmtools/flaglab/flaglab
+shmtools_flaglab_flaglab_SOURCES = \
+	shmtools/flaglab/board.c \
+	shmtools/flaglab/board.h \
+	shmtools/flaglab/catalog.c \
+	shmtools/flaglab/catalog.h \
+	shmtools/flaglab/clock.h \
+	shmtools/flaglab/commands.h \
+	shmtools/flaglab/crew.c \
+	shmtools/flaglab/crew.h \
+	shmtools/flaglab/figures.c \
+	shmtools/flaglab/figures.h \
+	shmtools/flaglab/flipper.c \
+	shmtools/flaglab/flipper.h \
+	shmtools/flaglab/histogram.c \
+	shmtools/flaglab/histogram.h \
+	shmtools/flaglab/judge.c \
+	shmtools/flaglab/judge.h \
+	shmtools/flaglab/lab.h \
+	shmtools/flaglab/live.c \
+	shmtools/flaglab/live.h \
+	shmtools/flaglab/main.c \
+	shmtools/flaglab/report.c \
+	shmtools/flaglab/report.h \
+	shmtools/flaglab/run.c \
+	shmtools/flaglab/worker.c \
+	shmtools/flaglab/worker.h
+shmtools_flaglab_flaglab_CPPFLAGS = $(shmtools_cppflags)
+shmtools_flaglab_flaglab_LDADD = $(shmtools_libs)
+
+dist_man_MANS += man/flaglab.1
+dist_bash_completion_DATA += shmtools/completion/flaglab
+dist_noinst_SCRIPTS += shmtools/demo.sh
+EXTRA_DIST += tests/data/README tests/data/grafana.tsv tests/data/postgresql.tsv
+dist_check_SCRIPTS += \
+	tests/flaglab-demo.sh \
+	tests/flaglab-histogram.sh \
+	tests/flaglab-manual.sh \
+	tests/flaglab-run.sh
