@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Copyright (c) The flagstore authors
+#
+# The tests. `make check` builds them and runs them all by tests/run, whose last line is the sum:
+# N passed, N failed, N skipped. Some of them only: make check CHECKS='tests/points tests/reads'.
+
+# The sum must stay the last line: make says nothing behind it.
+AM_MAKEFLAGS = --no-print-directory
+
+if HAVE_CMOCKA
+check_LTLIBRARIES += tests/libsupport.la
+check_PROGRAMS += $(test_programs)
+endif
+tests_libsupport_la_SOURCES = \
+	tests/afterlife.c \
+	tests/afterlife.h \
+	tests/operations.c \
+	tests/operations.h \
+	tests/support.c \
+	tests/support.h
+tests_libsupport_la_CPPFLAGS = $(test_cppflags)
+test_cppflags = $(AM_CPPFLAGS) -I$(top_srcdir)/src $(CMOCKA_CFLAGS)
+test_libraries = tests/libsupport.la libflagstore.la $(CMOCKA_LIBS)
+
+test_programs = \
+	tests/points \
+	tests/segments \
+	tests/reads \
+	tests/batches \
+	tests/space \
+	tests/forks \
+	tests/damage \
+	tests/deaths \
+	tests/instructions \
+	tests/stress
+
+tests_points_CPPFLAGS = $(test_cppflags)
+tests_points_LDADD = $(test_libraries)
+tests_segments_CPPFLAGS = $(test_cppflags)
+tests_segments_LDADD = $(test_libraries)
+tests_reads_CPPFLAGS = $(test_cppflags)
+tests_reads_LDADD = $(test_libraries)
+tests_batches_CPPFLAGS = $(test_cppflags)
+tests_batches_LDADD = $(test_libraries)
+tests_space_CPPFLAGS = $(test_cppflags)
+tests_space_LDADD = $(test_libraries)
+tests_damage_CPPFLAGS = $(test_cppflags)
+tests_damage_LDADD = $(test_libraries)
+tests_forks_CPPFLAGS = $(test_cppflags)
+tests_forks_LDADD = $(test_libraries)
+tests_stress_CPPFLAGS = $(test_cppflags)
+tests_stress_LDADD = $(test_libraries)
+
+# Single-stepped: no function may have to be looked up on the way.
+tests_instructions_CPPFLAGS = $(test_cppflags)
+tests_instructions_LDADD = $(test_libraries)
+tests_instructions_LDFLAGS = -Wl,-z,now
+
+# Killed at the points of the library that is built for it.
+tests_deaths_CPPFLAGS = $(test_cppflags) -DFLAGSTORE_POINTS
+tests_deaths_LDADD = tests/libsupport.la libflagstore-points.la $(CMOCKA_LIBS)
+
+test_scripts = \
+	tests/header.sh \
+	tests/manual.sh \
+	tests/readme-example.sh \
+	tests/sanitizers.sh \
+	tests/symbols.sh
+dist_check_SCRIPTS += $(test_scripts)
+
+# Not tests: the runner, what scripts source, and a part of the sanitizers' builds.
+EXTRA_DIST += tests/run tests/api.sh tests/tap.sh tests/clocklock.c
+
+CHECKS = $(test_programs) $(dist_check_SCRIPTS)
+run_tests = top_srcdir='$(top_srcdir)' top_builddir='$(top_builddir)' CC='$(CC)' CFLAGS='$(CFLAGS)' \
+	CMOCKA_CFLAGS='$(CMOCKA_CFLAGS)' CMOCKA_LIBS='$(CMOCKA_LIBS)' $(srcdir)/tests/run
+
+check-local:
+if HAVE_CMOCKA
+	$(AM_V_at)$(run_tests) $(CHECKS)
+else
+	@echo "cmocka is missing: apt-get install libcmocka-dev, then configure again" >&2
+	@exit 1
+endif
+
+# Longer than what `make check` has time for.
+check-sanitizers:
+	$(AM_V_at)SANITIZER_SECONDS=60 $(run_tests) -k -t 1800 tests/sanitizers.sh
+
+# A writer killed after each single instruction. Takes hours; KILL_EVERY=n leaves out the others of the long writes.
+check-kill: $(check_LTLIBRARIES) tests/instructions
+	$(AM_V_at)KILL_EVERY=$${KILL_EVERY:-1} $(run_tests) -k -t 86400 tests/instructions
+
+.PHONY: check-kill check-sanitizers
+CLEANFILES += tests/logs/*.log

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Copyright (c) The flagstore authors
+#
+# tap.sh: the lines of a test written in shell, which follow a plan (1..N). To be sourced. $work is a directory of the test's own.
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+number=0
+
+# check WHAT COMMAND...: ok if the command succeeds; its output is shown if it does not
+check() {
+	local what=$1 result=ok
+
+	shift
+	number=$((number + 1))
+	"$@" >"$work/.output" 2>&1 || result='not ok'
+	[ "$result" = ok ] || sed 's/^/# /' "$work/.output"
+	echo "$result $number - $what"
+}
+
+# skip WHAT WHY
+skip() {
+	number=$((number + 1))
+	echo "ok $number - $1 # SKIP $2"
+}
