@@ -271,13 +271,27 @@ static void change_the_group(flagstore *store, unsigned n)
 	require_int(GROUP, commit(batch));
 }
 
+/* Counts its batches, so that the parent can wait for the first. */
 static void change_the_group_for_ever(void *argument)
 {
+	unsigned *batches = argument;
 	flagstore *store = attach(SEGMENT, 0);
 
-	(void)argument;
-	for (unsigned n = 0;; n++)
+	for (unsigned n = 0;; n++) {
 		change_the_group(store, n % 3);
+		__atomic_fetch_add(batches, 1, __ATOMIC_SEQ_CST);
+	}
+}
+
+static pid_t start_changing_the_group(unsigned *batches)
+{
+	pid_t pid;
+
+	__atomic_store_n(batches, 0, __ATOMIC_SEQ_CST);
+	pid = child(change_the_group_for_ever, batches);
+	while (!__atomic_load_n(batches, __ATOMIC_SEQ_CST))
+		pause_us(100);
+	return pid;
 }
 
 /* The state that all flags of the group share: 0, 1, 2 (missing). -1: no quiet moment. */
@@ -305,8 +319,8 @@ static void watch_the_group(unsigned snapshots, bool killing)
 {
 	struct flagstore_options options = FLAGSTORE_OPTIONS_INIT;
 	flagstore *store = fresh(SEGMENT, NULL), *reader;
-	pid_t pid = child(change_the_group_for_ever, NULL);
-	unsigned seen[4] = {0};
+	unsigned seen[4] = {0}, *batches = shared_memory(sizeof *batches);
+	pid_t pid = start_changing_the_group(batches);
 	uint64_t random = 11;
 
 	options.flags = FLAGSTORE_READ_ONLY;
@@ -330,7 +344,7 @@ static void watch_the_group(unsigned snapshots, bool killing)
 			(void)commit(batch);
 			require_int(1, snapshot_of_the_group(store));
 			require_healthy(store);
-			pid = child(change_the_group_for_ever, NULL);
+			pid = start_changing_the_group(batches);
 		}
 	}
 	require(child_kill(pid));

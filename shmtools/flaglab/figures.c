@@ -42,6 +42,6 @@ struct quantity ns_text(double ns)
 	struct quantity result = {"-"};
 
 	if (ns > 0)
-		snprintf(result.text, sizeof result.text, "%.1f", ns);
+		snprintf(result.text, sizeof result.text, "%.*f", ns < 99.95 ? 1 : 0, ns);
 	return result;
 }
