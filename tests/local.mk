@@ -71,7 +71,9 @@ dist_check_SCRIPTS += $(test_scripts)
 # Not tests: the runner, what scripts source, and a part of the sanitizers' builds.
 EXTRA_DIST += tests/run tests/api.sh tests/tap.sh tests/clocklock.c
 
-CHECKS = $(test_programs) $(dist_check_SCRIPTS)
+# The longest first: they run side by side.
+longest = tests/sanitizers.sh tests/stress tests/flaglab-run.sh tests/instructions tests/deaths
+CHECKS = $(longest) $(filter-out $(longest),$(test_programs) $(dist_check_SCRIPTS))
 run_tests = top_srcdir='$(top_srcdir)' top_builddir='$(top_builddir)' CC='$(CC)' CFLAGS='$(CFLAGS)' \
 	CMOCKA_CFLAGS='$(CMOCKA_CFLAGS)' CMOCKA_LIBS='$(CMOCKA_LIBS)' $(srcdir)/tests/run
 
