@@ -5,6 +5,10 @@
  */
 #include "afterlife.h"
 
+#define BEFORE "before"
+
+const char *const first_names[FIRSTS] = {"the next write", "the next attach", "the next reader's attach"};
+
 static int64_t insert_next(flagstore *store)
 {
 	int64_t longest = 0;
@@ -25,35 +29,114 @@ void write_everywhere(flagstore *store)
 	(void)insert_next(store);
 }
 
-void require_readers_unharmed(const flagstore *before, flagstore_handle *const *handles, const struct scene *scene)
-{
-	flagstore *reader = attach(VICTIM, FLAGSTORE_READ_ONLY);
-	int64_t start = now_ms();
+/* ------------------------------------------------------------------------------------------------ witnesses */
 
-	require_old_or_new(before, scene);
-	require_old_or_new(reader, scene);
-	for (unsigned i = 0; i < scene->count; i++)
-		require_int(flagstore_get(reader, scene->touched[i].key), flagstore_handle_get(handles[i]));
-	require(now_ms() - start < 3000);
-	flagstore_close(reader);
+static void open_handles(struct witnesses *witnesses)
+{
+	for (unsigned i = 0; i < witnesses->scene->count; i++) {
+		require_ok(flagstore_handle_open(witnesses->reader, witnesses->scene->touched[i].key, &witnesses->handles[i]));
+		(void)flagstore_handle_get(witnesses->handles[i]);
+	}
 }
 
-bool require_recovered(const struct scene *scene, struct recovery *recovery)
+static void close_handles(struct witnesses *witnesses)
 {
-	flagstore *store = attach(VICTIM, 0);
-	uint64_t before = info(store).recoveries;
+	for (unsigned i = 0; i < witnesses->scene->count; i++)
+		flagstore_handle_close(witnesses->handles[i]);
+}
+
+void call_witnesses(struct witnesses *witnesses, const struct scene *scene)
+{
+	witnesses->scene = scene;
+	copy_file(path_of(scene->segment), path_of(VICTIM));
+	witnesses->reader = attach(VICTIM, FLAGSTORE_READ_ONLY);
+	witnesses->neighbour = attach(VICTIM, 0);
+	copy_file(path_of(VICTIM), path_of(BEFORE));
+	witnesses->image = BEFORE;
+	open_handles(witnesses);
+}
+
+void dismiss_witnesses(struct witnesses *witnesses)
+{
+	close_handles(witnesses);
+	flagstore_close(witnesses->neighbour);
+	flagstore_close(witnesses->reader);
+	require_ok(flagstore_unlink(VICTIM));
+	require_ok(flagstore_unlink(BEFORE));
+}
+
+void rewind_victim(struct witnesses *witnesses)
+{
+	/* Incarnations are given out once more: a handle from before would take another life of another key for its own. */
+	close_handles(witnesses);
+	rewind_file(path_of(witnesses->image), path_of(VICTIM));
+	open_handles(witnesses);
+}
+
+/* ---------------------------------------------------------------------------------------------- what must hold */
+
+void require_reader_unharmed(const struct witnesses *witnesses)
+{
+	const struct scene *scene = witnesses->scene;
+	int64_t start = now_ms();
+
+	require_old_or_new(witnesses->reader, scene);
+	for (unsigned i = 0; i < scene->count; i++)
+		require_int(flagstore_get(witnesses->reader, scene->touched[i].key), flagstore_handle_get(witnesses->handles[i]));
+	require(now_ms() - start < 3000);
+}
+
+/* A handle that was read while its flag was FROZEN, perhaps in a place that has been left since, must not stay there. */
+static void require_handles_follow(const struct witnesses *witnesses, flagstore *store)
+{
+	for (unsigned i = 0; i < witnesses->scene->count; i++) {
+		const char *key = witnesses->scene->touched[i].key;
+
+		if (lookup(store, key).exists)
+			require_ok(flagstore_toggle(store, key, NULL));
+		require_int(flagstore_get(witnesses->reader, key), flagstore_handle_get(witnesses->handles[i]));
+	}
+}
+
+/* The first comer, who is attached from then on. */
+static flagstore *come_first(const struct witnesses *witnesses, enum first first, struct recovery *recovery)
+{
+	uint64_t before = info(witnesses->reader).recoveries;
+	int64_t start = now_us(), longest = 0;
+	flagstore *store = witnesses->neighbour;
+
+	if (first != FIRST_NEIGHBOUR) {
+		store = attach(VICTIM, first == FIRST_READER ? FLAGSTORE_READ_ONLY : 0);
+		longest = now_us() - start;
+	}
+	if (first == FIRST_READER) {
+		require_old_or_new(store, witnesses->scene);
+		flagstore_close(store);
+		store = attach(VICTIM, 0);
+	}
+	recovery->longest_us = insert_next(store);
+	if (longest > recovery->longest_us)
+		recovery->longest_us = longest;
+	recovery->recoveries = info(store).recoveries - before;
+	require(recovery->longest_us < 2000000);
+	return store;
+}
+
+bool require_recovered(const struct witnesses *witnesses, enum first first, struct recovery *recovery)
+{
+	const struct scene *scene = witnesses->scene;
+	flagstore *store;
 	bool happened;
 	unsigned flags;
 
-	recovery->longest_us = insert_next(store);
-	recovery->recoveries = info(store).recoveries - before;
-	require(recovery->longest_us < 2000000);
+	require_reader_unharmed(witnesses);
+	store = come_first(witnesses, first, recovery);
 	require_healthy(store);
 	require_old_or_new(store, scene);
 	happened = require_whole(store, scene);
 	flags = flags_there(store, scene) + NEXT;
 	require_int(flags, info(store).flags);
-	require_int(1, info(store).workers);
+	require_int(store == witnesses->neighbour ? 1 : 2, info(store).workers);
 
 	/* It can be done again, or now. */
 	if (!happened) {
@@ -61,42 +144,8 @@ bool require_recovered(const struct scene *scene, struct recovery *recovery)
 		require(require_whole(store, scene));
 		require_healthy(store);
 	}
-	flagstore_close(store);
+	require_handles_follow(witnesses, store);
+	if (store != witnesses->neighbour)
+		flagstore_close(store);
 	return happened;
-}
-
-/* A handle that was read while its flag was FROZEN, perhaps in a place that has been left since, must not stay there. */
-void require_handles_follow(const flagstore *before, flagstore_handle *const *handles, const struct scene *scene)
-{
-	flagstore *store = attach(VICTIM, 0);
-
-	for (unsigned i = 0; i < scene->count; i++) {
-		const char *key = scene->touched[i].key;
-
-		if (lookup(store, key).exists)
-			require_ok(flagstore_toggle(store, key, NULL));
-		require_int(flagstore_get(before, key), flagstore_handle_get(handles[i]));
-	}
-	flagstore_close(store);
-}
-
-flagstore *open_before(const struct scene *scene, flagstore_handle **handles)
-{
-	flagstore *reader;
-
-	copy_file(path_of(scene->segment), path_of(VICTIM));
-	reader = attach(VICTIM, FLAGSTORE_READ_ONLY);
-	for (unsigned i = 0; i < scene->count; i++) {
-		require_ok(flagstore_handle_open(reader, scene->touched[i].key, &handles[i]));
-		(void)flagstore_handle_get(handles[i]);
-	}
-	return reader;
-}
-
-void close_before(flagstore *reader, flagstore_handle **handles, const struct scene *scene)
-{
-	for (unsigned i = 0; i < scene->count; i++)
-		flagstore_handle_close(handles[i]);
-	flagstore_close(reader);
-	require_ok(flagstore_unlink(VICTIM));
 }

@@ -99,15 +99,13 @@ static void kill_at_every_point_of(const struct operation *operation)
 	all = points_of(operate, &scene);
 	require(all > 0);
 	for (point = 1; point <= all; point += step_after(point, all)) {
-		flagstore_handle *handles[TOUCHED_MAX];
-		flagstore *reader = open_before(&scene, handles);
+		struct witnesses witnesses;
 
+		call_witnesses(&witnesses, &scene);
 		require(dies_at(point, operate, &scene));
 		note("%s, killed at point %lu (%s)", scene.operation->name, point, points->name);
-		require_readers_unharmed(reader, handles, &scene);
-		happened += require_recovered(&scene, &recovery);
-		require_handles_follow(reader, handles, &scene);
-		close_before(reader, handles, &scene);
+		happened += require_recovered(&witnesses, point % FIRSTS, &recovery);
+		dismiss_witnesses(&witnesses);
 		tried++;
 	}
 	printf("# %-55s %5lu points, killed at %4lu, had happened %4lu times\n", operation->name, all, tried, happened);
@@ -125,10 +123,12 @@ static void a_writer_killed_at_any_point_harms_nobody(void **state)
 
 static void come_next(void *argument)
 {
-	flagstore *store = attach(VICTIM, 0);
+	flagstore *store;
 
 	(void)argument;
 	armed = true;
+	/* It recovers when it attaches. */
+	store = attach(VICTIM, 0);
 	write_everywhere(store);
 	armed = false;
 	flagstore_close(store);
@@ -137,28 +137,26 @@ static void come_next(void *argument)
 /* The writer dies at its point; the next one at its first, the one after it at its second ... */
 static unsigned long die_in_a_row(struct scene *scene, unsigned long point)
 {
-	flagstore_handle *handles[TOUCHED_MAX];
-	flagstore *reader = open_before(scene, handles);
 	unsigned long deaths = 1, next = 1;
+	struct witnesses witnesses;
 	struct recovery recovery;
 
+	call_witnesses(&witnesses, scene);
 	require(dies_at(point, operate, scene));
 	note("%s, killed at point %lu (%s)", scene->operation->name, point, points->name);
 	while (dies_at(next, come_next, NULL)) {
 		note("%s, killed at point %lu, the last of those after it at %lu (%s)", scene->operation->name, point, next,
 		     points->name);
 		if (deaths % 8 == 0)
-			require_readers_unharmed(reader, handles, scene);
+			require_reader_unharmed(&witnesses);
 		deaths++;
 		next++;
 		/* Most of the points behind belong to the inserts, which have had their turn. */
 		if (deaths > 60)
 			next += next / 8;
 	}
-	require_readers_unharmed(reader, handles, scene);
-	(void)require_recovered(scene, &recovery);
-	require_handles_follow(reader, handles, scene);
-	close_before(reader, handles, scene);
+	(void)require_recovered(&witnesses, FIRST_NEIGHBOUR, &recovery);
+	dismiss_witnesses(&witnesses);
 	return deaths;
 }
 
@@ -196,18 +194,16 @@ static void a_recovery_killed_anywhere_is_done_by_the_next(void **state)
 		open_scene(&operations[i], &scene);
 		all = points_of(operate, &scene);
 		for (int round = 0; round < 30; round++) {
-			flagstore_handle *handles[TOUCHED_MAX];
-			flagstore *reader = open_before(&scene, handles);
-			unsigned long point = 1 + random_next(&random) % all, second = 1 + random_next(&random) % 30;
+			unsigned long point = 1 + random_next(&random) % all, second = 1 + random_next(&random) % 60;
+			struct witnesses witnesses;
 
+			call_witnesses(&witnesses, &scene);
 			require(dies_at(point, operate, &scene));
 			note("%s, killed at point %lu (%s)", scene.operation->name, point, points->name);
 			(void)dies_at(second, come_next, NULL);
 			note("%s, killed at point %lu, then the next at %lu (%s)", scene.operation->name, point, second, points->name);
-			require_readers_unharmed(reader, handles, &scene);
-			(void)require_recovered(&scene, &recovery);
-			require_handles_follow(reader, handles, &scene);
-			close_before(reader, handles, &scene);
+			(void)require_recovered(&witnesses, FIRST_NEIGHBOUR, &recovery);
+			dismiss_witnesses(&witnesses);
 			pairs++;
 		}
 		close_scene(&scene);

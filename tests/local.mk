@@ -52,6 +52,7 @@ tests_stress_CPPFLAGS = $(test_cppflags)
 tests_stress_LDADD = $(test_libraries)
 
 # Single-stepped: no function may have to be looked up on the way.
+tests_instructions_SOURCES = tests/instructions.c tests/stepper.c tests/stepper.h
 tests_instructions_CPPFLAGS = $(test_cppflags)
 tests_instructions_LDADD = $(test_libraries)
 tests_instructions_LDFLAGS = -Wl,-z,now
@@ -89,9 +90,9 @@ endif
 check-sanitizers:
 	$(AM_V_at)SANITIZER_SECONDS=60 $(run_tests) -k -t 1800 tests/sanitizers.sh
 
-# A writer killed after each single instruction. Takes hours; KILL_EVERY=n leaves out the others of the long writes.
+# Killed after each single instruction: an hour or two. KILL_EVERY=n leaves out the others of what is long.
 check-kill: $(check_LTLIBRARIES) tests/instructions
-	$(AM_V_at)KILL_EVERY=$${KILL_EVERY:-1} $(run_tests) -k -t 86400 tests/instructions
+	$(AM_V_at)KILL_EVERY=$${KILL_EVERY:-1} KILL_JOBS=$${KILL_JOBS:-$$(nproc)} CMOCKA_MESSAGE_OUTPUT=TAP tests/instructions
 
 .PHONY: check-kill check-sanitizers
 CLEANFILES += tests/logs/*.log

@@ -76,6 +76,18 @@ static int run_toggle(flagstore *store, const struct scene *scene)
 	return flagstore_toggle(store, scene->touched[0].key, NULL);
 }
 
+static int run_set_if_absent(flagstore *store, const struct scene *scene)
+{
+	bool inserted;
+
+	return flagstore_set_if_absent(store, scene->touched[0].key, scene->touched[0].after == IS_TRUE, &inserted);
+}
+
+static int run_compare_and_set(flagstore *store, const struct scene *scene)
+{
+	return flagstore_compare_and_set(store, scene->touched[0].key, false, true);
+}
+
 static int run_compare_and_set_version(flagstore *store, const struct scene *scene)
 {
 	struct flagstore_flag flag = lookup(store, scene->touched[0].key);
@@ -362,8 +374,18 @@ static void prepare_large_batch(flagstore *store, struct scene *scene)
 
 		(void)flagstore_delete(store, i % 8 == 7 ? long_key(i) : key_of(key, "batch", i));
 	}
-	touch_mixture(scene, 150);
+	touch_mixture(scene, 100);
 	set_before(store, scene);
+}
+
+/* As flagctl imports a file into a new segment: one batch of sets. */
+static void prepare_import(flagstore *store, struct scene *scene)
+{
+	char key[KEY_ROOM];
+
+	insert_bystanders(store, scene, 10);
+	for (unsigned i = 0; i < 100; i++)
+		touch(scene, key_of(key, "imported", i), MISSING, i % 3 ? IS_FALSE : IS_TRUE);
 }
 
 /* ------------------------------------------------------------------------------------------------ the table */
@@ -372,6 +394,7 @@ const struct operation operations[] = {
 	{"the first insert of a shard", 1, prepare_first, run_set},
 	{"an insert into an empty slot", 1, prepare_insert, run_set},
 	{"an insert into a slot used before", 1, prepare_reuse, run_set},
+	{"an insert by set_if_absent", 1, prepare_insert, run_set_if_absent},
 	{"an insert that grows a bucket", 1, prepare_grow, run_set},
 	{"an insert that makes a bucket anew", 1, prepare_rebuild, run_set},
 	{"an insert that splits a bucket", 1, prepare_split, run_set},
@@ -382,13 +405,15 @@ const struct operation operations[] = {
 	{"a delete of a long key", 1, prepare_long_delete, run_delete},
 	{"a flip by set", 1, prepare_flip, run_set},
 	{"a flip by toggle", 1, prepare_flip, run_toggle},
-	{"a flip by compare-and-set", 1, prepare_flip, run_compare_and_set_version},
+	{"a flip by compare-and-set", 1, prepare_flip, run_compare_and_set},
+	{"a flip by compare-and-set on the version", 1, prepare_flip, run_compare_and_set_version},
 	{"a delete", 1, prepare_delete, run_delete},
 	{"a batch of flips in one shard", 1, prepare_flips_in_a_batch, run_batch},
 	{"a batch of flips in 8 shards", 8, prepare_flips_in_a_batch, run_batch},
 	{"a first batch of inserts, flips and deletes in 4 shards", 4, prepare_mixed_batch, run_batch},
 	{"a later batch of inserts, flips and deletes in 4 shards", 4, prepare_later_batch, run_batch},
 	{"a batch that needs a larger record and grows buckets", 2, prepare_large_batch, run_batch},
+	{"an import of 100 flags", 8, prepare_import, run_batch},
 };
 const unsigned operations_count = sizeof operations / sizeof *operations;
 

@@ -110,12 +110,10 @@ void skip_because(const char *format, ...)
 
 /* ------------------------------------------------------------------------------------------- segments */
 
-int segments_setup(void **state)
+int segments_own(void)
 {
 	const char *parent = getenv("FLAGSTORE_DIR");
 
-	(void)state;
-	test_thread = gettid();
 	snprintf(directory, sizeof directory, "%s/flagstore-test.XXXXXX", parent ? parent : "/dev/shm");
 	if (!mkdtemp(directory)) {
 		fprintf(stderr, "# can't make the directory %s: %s\n", directory, strerror(errno));
@@ -123,6 +121,13 @@ int segments_setup(void **state)
 	}
 	/* Others than its owner must be able to try a segment in it, as in /dev/shm. */
 	return chmod(directory, 01777) || setenv("FLAGSTORE_DIR", directory, 1);
+}
+
+int segments_setup(void **state)
+{
+	(void)state;
+	test_thread = gettid();
+	return segments_own();
 }
 
 int segments_teardown(void **state)
@@ -263,6 +268,18 @@ void copy_file(const char *from, const char *to)
 	/* Room that has been given but not been touched is a hole to lseek(), and yet must be there. */
 	require(posix_fallocate(copy, 0, status.st_blocks * 512) == 0);
 	for_each_extent(file, copy_extent, &copy);
+	close(copy);
+	close(file);
+}
+
+void rewind_file(const char *from, const char *to)
+{
+	int file = open(from, O_RDONLY | O_CLOEXEC), copy = open(to, O_RDWR | O_CLOEXEC);
+	struct stat status;
+
+	require(file >= 0 && copy >= 0 && fstat(copy, &status) == 0);
+	/* Room is taken from the beginning on, so behind it there is nothing. */
+	copy_extent(file, 0, status.st_blocks * 512 < status.st_size ? status.st_blocks * 512 : status.st_size, &copy);
 	close(copy);
 	close(file);
 }

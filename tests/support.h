@@ -50,6 +50,9 @@ void skip_because(const char *format, ...) __attribute__((format(printf, 1, 2)))
 int segments_setup(void **state);
 int segments_teardown(void **state);
 
+/* The same in a child: one of its own, inside of its parent's. */
+int segments_own(void);
+
 /* A new segment of 64 MiB at most, in place of an older one of the same name. options may be NULL. */
 flagstore *fresh(const char *name, const struct flagstore_options *options);
 flagstore *attach(const char *name, uint32_t flags);
@@ -64,6 +67,9 @@ uint64_t digest_of(const char *path);
 
 /* Copies a segment's file, in place of an older one, with all the room that it has. */
 void copy_file(const char *from, const char *to);
+
+/* Gives a segment's file, which may be attached and mapped, the bytes that another one has. It keeps what room it has. */
+void rewind_file(const char *from, const char *to);
 
 /* The i-th key of a family, "prefix.i", into a place of at least KEY_ROOM bytes; returns it. */
 enum { KEY_ROOM = 64 };
