@@ -277,7 +277,8 @@ void rewind_file(const char *from, const char *to)
 	int file = open(from, O_RDONLY | O_CLOEXEC), copy = open(to, O_RDWR | O_CLOEXEC);
 	struct stat status;
 
-	require(file >= 0 && copy >= 0 && fstat(copy, &status) == 0);
+	require(file >= 0 && copy >= 0 && fstat(file, &status) == 0);
+	require(posix_fallocate(copy, 0, status.st_blocks * 512) == 0 && fstat(copy, &status) == 0);
 	/* Room is taken from the beginning on, so behind it there is nothing. */
 	copy_extent(file, 0, status.st_blocks * 512 < status.st_size ? status.st_blocks * 512 : status.st_size, &copy);
 	close(copy);

@@ -68,7 +68,7 @@ uint64_t digest_of(const char *path);
 /* Copies a segment's file, in place of an older one, with all the room that it has. */
 void copy_file(const char *from, const char *to);
 
-/* Gives a segment's file, which may be attached and mapped, the bytes that another one has. It keeps what room it has. */
+/* Gives a segment's file, which may be attached and mapped, the bytes that another one has, and at least its room. */
 void rewind_file(const char *from, const char *to);
 
 /* The i-th key of a family, "prefix.i", into a place of at least KEY_ROOM bytes; returns it. */
