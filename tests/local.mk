@@ -64,6 +64,7 @@ tests_deaths_LDADD = tests/libsupport.la libflagstore-points.la $(CMOCKA_LIBS)
 test_scripts = \
 	tests/header.sh \
 	tests/manual.sh \
+	tests/planted.sh \
 	tests/readme-example.sh \
 	tests/sanitizers.sh \
 	tests/symbols.sh
