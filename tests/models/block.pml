@@ -7,18 +7,24 @@
  * that ever hold its shard's lock, one after the other: one that is killed is followed by one that recovers.
  *
  * Promised: when all is done, each line that was cut off is in exactly one place, a table or a free list; so no block is lost, and
- * none is handed out twice. */
+ * none is handed out twice.
+ *
+ * run 1: WORKS=2 DEATHS=2 OTHER_WORKS=0
+ * run 2: WORKS=1 DEATHS=1 OTHER_WORKS=1 OTHER_DEATHS=0
+ * long 1: WORKS=3 DEATHS=2 OTHER_WORKS=0
+ * long 2: WORKS=1 DEATHS=1 OTHER_WORKS=1 OTHER_DEATHS=1
+ * long 3: WORKS=1 DEATHS=2 OTHER_WORKS=1 OTHER_DEATHS=0 */
 #include "model.pml"
 
-#define MISTAKE_NO_CONFIRM 1    /* who takes behind another does not confirm his claim */
-#define MISTAKE_CLAIM_LATE 2    /* the claim is noted after the heap word has moved */
-#define MISTAKE_NOTE_LATE 3     /* a free block is noted after the head of its list has moved */
-#define MISTAKE_GIVE_BLIND 4    /* a block is given without a look whether it was given before */
-#define MISTAKE_FIRST_FIRST 5   /* of two fresh blocks the first is given up first */
-#define MISTAKE_NOTE_STAYS 6    /* a block that was given up stays noted while the other one is */
-#define MISTAKE_SETTLE_ONCE 7   /* recovery does not look at the claim again after it has read the heap word */
-#define MISTAKE_CONFIRM_ANY 8   /* any claim of the last owner is confirmed, wherever it ends */
-#define MISTAKE_PHASE_EARLY 9   /* an undertaking is closed before the block that goes is on its list */
+#define MISTAKE_NO_CONFIRM 1    /* run 2: who takes behind another does not confirm his claim */
+#define MISTAKE_CLAIM_LATE 2    /* run 1: the claim is noted after the heap word has moved */
+#define MISTAKE_NOTE_LATE 3     /* run 1: a free block is noted after the head of its list has moved */
+#define MISTAKE_GIVE_BLIND 4    /* run 1: a block is given without a look whether it was given before */
+#define MISTAKE_FIRST_FIRST 5   /* run 1: of two fresh blocks the first is given up first */
+#define MISTAKE_NOTE_STAYS 6    /* run 1: a block that was given up stays noted while the other one is */
+#define MISTAKE_SETTLE_ONCE 7   /* run 2: recovery does not look at the claim again after it has read the heap word */
+#define MISTAKE_CONFIRM_ANY 8   /* run 2: any claim of the last owner is confirmed, wherever it ends */
+#define MISTAKE_PHASE_EARLY 9   /* run 1: an undertaking is closed before the block that goes is on its list */
 
 #define SHARDS 2
 #define HEAP_START 4

@@ -10,23 +10,37 @@
  *
  * Promised: a read returns what the flag was at some moment of the call, and never the word of another key; a flip changes the flag that
  * it found, and is not lost; after each write section every flag that should be there is there once, LIVE and tagged, no other slot
- * lives, and no block is lost. */
+ * lives, and no block is lost.
+ *
+ * run 1: GROWTHS=1 CHANGES=1 DEATHS=2 FLIPS=0 READS=0
+ * run 2: GROWTHS=1 CHANGES=0 DEATHS=1 FLIPS=1 READS=0
+ * run 3: GROWTHS=1 CHANGES=1 DEATHS=1 FLIPS=0 READS=1 ONLY=1
+ * run 4: GROWTHS=2 CHANGES=0 DEATHS=0 FLIPS=0 READS=1
+ * run 5: GROWTHS=0 CHANGES=3 DEATHS=0 FLIPS=0 READS=1
+ * run 6: GROWTHS=0 CHANGES=3 DEATHS=0 FLIPS=1 READS=0
+ * long 1: GROWTHS=4 CHANGES=0 DEATHS=0 FLIPS=0 READS=1 ONLY=1
+ * long 2: GROWTHS=2 CHANGES=0 DEATHS=0 FLIPS=1 READS=1 ONLY=1 SPLITS=0
+ * long 3: GROWTHS=2 CHANGES=1 DEATHS=2 FLIPS=0 READS=0
+ * long 4: GROWTHS=2 CHANGES=0 DEATHS=1 FLIPS=1 READS=0
+ * long 5: GROWTHS=1 CHANGES=0 DEATHS=1 FLIPS=1 READS=1
+ * long 6: GROWTHS=0 CHANGES=3 DEATHS=0 FLIPS=1 READS=1
+ * long 7: GROWTHS=2 CHANGES=1 DEATHS=1 FLIPS=0 READS=1 */
 #include "model.pml"
 
-#define MISTAKE_THAW_EARLY 1       /* a fresh bucket is thawed before the last directory entry is stored */
-#define MISTAKE_TAG_LATE 2         /* insert stores the tag after the word */
-#define MISTAKE_MISS_UNCHECKED 3   /* a miss counts without a second look at the bucket word */
-#define MISTAKE_HIT_UNCHECKED 4    /* a LIVE hit counts without a second look at the bucket word */
-#define MISTAKE_NO_COUNT 5         /* bucket words don't count their replacements */
-#define MISTAKE_THAW_OLD 6         /* recovery gives up what was being published */
-#define MISTAKE_FLIP_BLIND 7       /* a flip compares state and value, not incarnation and version */
-#define MISTAKE_SAME_INCARNATION 8 /* a slot that is used again keeps its incarnation */
-#define MISTAKE_FILL_LIVE 9        /* fresh buckets are filled LIVE */
-#define MISTAKE_COPY_UNFROZEN 10   /* flags are copied without being frozen first */
-#define MISTAKE_TAG_EMPTY 11       /* a dead slot's tag becomes EMPTY in a group that was full */
-#define MISTAKE_NO_SECOND_LOOK 12  /* a reader does not load the slot word again after the key */
-#define MISTAKE_NO_TIDY 13         /* recovery does not look at the slots */
-#define MISTAKE_TORN_FINISH 14     /* recovery of what was being published stores the first entry only */
+#define MISTAKE_THAW_EARLY 1       /* long 2: a fresh bucket is thawed before the last directory entry is stored */
+#define MISTAKE_TAG_LATE 2         /* run 5: insert stores the tag after the word */
+#define MISTAKE_MISS_UNCHECKED 3   /* run 4: a miss counts without a second look at the bucket word */
+#define MISTAKE_HIT_UNCHECKED 4    /* long 1: a LIVE hit counts without a second look at the bucket word */
+#define MISTAKE_NO_COUNT 5         /* run 4: bucket words don't count their replacements */
+#define MISTAKE_THAW_OLD 6         /* run 1: recovery gives up what was being published */
+#define MISTAKE_FLIP_BLIND 7       /* run 6: a flip compares state and value, not incarnation and version */
+#define MISTAKE_SAME_INCARNATION 8 /* run 5: a slot that is used again keeps its incarnation */
+#define MISTAKE_FILL_LIVE 9        /* run 1: fresh buckets are filled LIVE */
+#define MISTAKE_COPY_UNFROZEN 10   /* run 1: flags are copied without being frozen first */
+#define MISTAKE_TAG_EMPTY 11       /* run 3: a dead slot's tag becomes EMPTY in a group that was full */
+#define MISTAKE_NO_SECOND_LOOK 12  /* run 5: a reader does not load the slot word again after the key */
+#define MISTAKE_NO_TIDY 13         /* run 1: recovery does not look at the slots */
+#define MISTAKE_TORN_FINISH 14     /* run 1: recovery of what was being published stores the first entry only */
 
 #define SLOTS 2
 #define PLACES 6 /* in three blocks */
@@ -66,6 +80,8 @@ byte CHANGES /* inserts and deletes */
 byte GROWTHS
 byte FLIPS
 byte READS
+byte ONLY    /* the key that is read and flipped; 2: both */
+byte SPLITS  /* 0: buckets are replaced by one alone */
 byte DEATHS
 byte MISTAKE
 
@@ -160,8 +176,8 @@ proctype Reader(byte reads; byte mistake)
 	:: atomic { reads > 0 ->
 			reads--;
 			if
-			:: k = 0
-			:: k = 1
+			:: ONLY != 1 -> k = 0
+			:: ONLY != 0 -> k = 1
 			fi;
 			sought = k;
 			seen = 1 << truth[k]
@@ -190,8 +206,8 @@ proctype Flipper(byte flips; byte mistake)
 	:: atomic { flips > 0 ->
 			flips--;
 			if
-			:: k = 0
-			:: k = 1
+			:: ONLY != 1 -> k = 0
+			:: ONLY != 0 -> k = 1
 			fi
 		};
 		do
@@ -368,7 +384,7 @@ inline tidy()
 }
 
 /* fs_plant() and fs_quicken() */
-inline insert(value)
+inline insert()
 {
 	place = BLOCK(entry[k]) * SLOTS + PREFERRED;              /* fs_place_for() */
 	if
@@ -386,7 +402,7 @@ inline insert(value)
 	:: else -> STORE(tags[place] = TAG)
 	fi;
 	STORE(
-		words[place] = WITH_STATE(word, LIVE) | (value) << 2;
+		words[place] = WITH_STATE(word, LIVE) | value << 2;
 		becomes(k, value));
 	if
 	:: mistake == MISTAKE_TAG_LATE -> STORE(tags[place] = TAG)
@@ -475,7 +491,7 @@ proctype Writer(byte changes; byte growths; byte deaths; byte mistake)
 	bool orphaned
 	/* a writer's own */
 	short word
-	byte k, i, j, place, from, halves
+	byte k, value, i, j, place, from, halves
 
 section:
 	/* fs_enter(), and fs_recover() if the lock is that of a dead one */
@@ -498,7 +514,13 @@ section:
 			fi };
 		if
 		:: truth[k] != MISSING -> delete()
-		:: else -> insert(1)
+		:: else ->
+			if
+			:: value = 0
+			:: value = 1
+			fi;
+			insert();
+			value = 0
 		fi
 	:: atomic { wish[0] || wish[1] ->
 			k = wish[1];
@@ -515,7 +537,7 @@ section:
 			fi;
 			if
 			:: halves = 1
-			:: DEPTH(entry[where]) == 0 -> halves = 2
+			:: DEPTH(entry[where]) == 0 && SPLITS -> halves = 2
 			fi;
 			STORE(fresh[0] = 0; fresh[1] = 0; outgoing = entry[where]; phase = FILLING) /* fs_undertake() */
 		};
@@ -541,7 +563,7 @@ section:
 	atomic { k = 0; word = 0; place = 0; halves = 0 };
 	goto section;
 died:
-	atomic { orphaned = true; k = 0; word = 0; i = 0; j = 0; place = 0; from = 0; halves = 0 };
+	atomic { orphaned = true; k = 0; value = 0; word = 0; i = 0; j = 0; place = 0; from = 0; halves = 0 };
 	goto section;
 over:
 	skip
@@ -553,6 +575,8 @@ init {
 		BOUND(GROWTHS, 2)
 		BOUND(FLIPS, 1)
 		BOUND(READS, 1)
+		BOUND(ONLY, 2)
+		BOUND(SPLITS, 1)
 		BOUND(DEATHS, 1)
 		BOUND(MISTAKE, 0)
 		/* One bucket for both keys: key 0 in its preferred slot, key 1 in the other. */
