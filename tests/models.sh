@@ -3,10 +3,10 @@
 # Copyright (c) The flagstore authors
 #
 # models.sh: the models in tests/models, each verified as a whole with the bounds of its "run" lines, and again with each of its planted
-# mistakes, which must be found. MODELS_LONG=1 (make check-model) verifies with the bounds of the "long" lines too.
+# mistakes, which must be found. With MODELS_LONG=1 (make check-model) each is verified with the bounds of its "long" lines too.
 #
-# Twice: for what is promised (no assertion fails, and nobody is left standing), and, with small bounds, for cycles without
-# progress (pan -l): there is none, so every reader and every recoverer gets to its end, whoever else dies on the way.
+# For errors: no assertion fails, and nobody is left standing. For cycles (pan -l), with the first bounds: there is none, so every reader
+# and every recoverer gets to its end, whoever of the others dies on the way.
 set -u
 . "$top_srcdir/tests/tap.sh"
 
@@ -63,7 +63,7 @@ found() {
 	return 1
 }
 
-# What stands in the comments of the models as name() or as src/file: it exists.
+# What stands in the comments of the models, and in their README, as name() or as src/file: it exists.
 named_from_the_code() {
 	local name wrong=0
 
@@ -83,12 +83,13 @@ named_from_the_code() {
 			}
 		}
 	}' "$top_srcdir"/tests/models/*.pml >"$work/comments"
+	cat "$top_srcdir/tests/models/README" >>"$work/comments"
 	for name in $(grep -oE '\<[a-z_0-9]+\(\)' "$work/comments" | sort -u); do
 		grep -qE "^[a-z].*\<${name%??}\(" "$top_srcdir"/src/*.[ch] && continue
 		echo "no function in src: $name"
 		wrong=1
 	done
-	for name in $(grep -ohE '\<src/[a-z]+\.[ch]\>' "$work/comments" "$top_srcdir/tests/models/README" | sort -u); do
+	for name in $(grep -oE '\<src/[a-z]+\.[ch]\>' "$work/comments" | sort -u); do
 		[ -f "$top_srcdir/$name" ] && continue
 		echo "no such file: $name"
 		wrong=1
