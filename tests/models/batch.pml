@@ -20,7 +20,7 @@
  * long 1: BATCHES=2 OTHERS=1 DEATHS=2 FLIPS=0 SNAPSHOTS=0
  * long 2: BATCHES=1 OTHERS=1 DEATHS=1 FLIPS=1 SNAPSHOTS=0
  * long 3: BATCHES=1 OTHERS=0 DEATHS=1 FLIPS=1 SNAPSHOTS=1
- * long 4: BATCHES=2 OTHERS=0 DEATHS=2 FLIPS=1 SNAPSHOTS=1 */
+ * long 4: BATCHES=2 OTHERS=0 DEATHS=1 FLIPS=1 SNAPSHOTS=0 */
 #include "model.pml"
 
 #define MISTAKE_COMMIT_EARLY 1    /* run 1: committed is said before the list of changes is written */

@@ -24,7 +24,7 @@
  * long 4: GROWTHS=2 CHANGES=0 DEATHS=1 FLIPS=1 READS=0
  * long 5: GROWTHS=1 CHANGES=0 DEATHS=1 FLIPS=1 READS=1
  * long 6: GROWTHS=0 CHANGES=3 DEATHS=0 FLIPS=1 READS=1
- * long 7: GROWTHS=2 CHANGES=1 DEATHS=1 FLIPS=0 READS=1 */
+ * long 7: GROWTHS=2 CHANGES=0 DEATHS=1 FLIPS=0 READS=1 ONLY=1 */
 #include "model.pml"
 
 #define MISTAKE_THAW_EARLY 1       /* long 2: a fresh bucket is thawed before the last directory entry is stored */
