@@ -5,7 +5,7 @@
  *
  * A read is fs_find(). Every write is the same engine, write_flag(), with another rule: find the flag without a lock; ask the rule what
  * it means for a flag in that state; nothing to do, or one compare-and-swap, and the write is over. Only what changes the
- * table's structure (insert, delete), or meets a FROZEN slot, goes on under the shard's lock. */
+ * table's structure (insert, delete), or meets a FROZEN slot, whatever it wants of it, goes on under the shard's lock. */
 #include "store.h"
 
 #include <string.h>
@@ -198,12 +198,18 @@ static int write_flag(flagstore *store, const char *bytes, size_t length, const 
 
 		if (outcome == FS_DAMAGED)
 			return damaged(store, &key);
+		/* A FROZEN flag may be part of a batch that has been committed and whose writer is dead. What is decided now comes after that
+		 * batch, so its value is not the one to decide by, not even that there is nothing to do. */
+		if (outcome == FS_FOUND && fs_word_state(found.word) != FS_LIVE) {
+			error = write_under_lock(store, &key, rule, effect);
+			break;
+		}
 		error = fs_rule_apply(rule, outcome == FS_FOUND, found.word, effect);
 		if (error)
 			return refused(store, &key, error);
 		if (effect->action == FS_KEEP)
 			return FLAGSTORE_OK;
-		if (effect->action != FS_REWRITE || fs_word_state(found.word) != FS_LIVE) {
+		if (effect->action != FS_REWRITE) {
 			error = write_under_lock(store, &key, rule, effect);
 			break;
 		}

@@ -5,11 +5,13 @@
  * method for dynamic files", ACM TODS 4(3), 1979) with small open-addressing buckets whose tags are probed eight at a time.
  *
  * Why an answer is right, as of one moment of the call:
- * - LIVE: a slot is LIVE only while it is the flag's one place (a bucket under way is filled FROZEN), so the second load of its
- *   word is that moment.
- * - FROZEN, or missing: the bucket may have been replaced before or while it was searched. If directory word and bucket word are
- *   still the same after the search (they count their replacements), it had not been: all directory entries of a new bucket are
- *   published before any of its slots can change.
+ * - the bucket may have been replaced before or while it was searched. If directory word and bucket word are still the same after the
+ *   search (they count their replacements), it had not been, and the answer is the bucket's.
+ * - a LIVE hit is no exception. A slot is LIVE only while it is its flag's one place, but between the two loads of its word the bucket
+ *   may have gone, come back for another key, which is the one compared, and come back once more with the first flag, whose
+ *   incarnation went along.
+ * - a FROZEN hit in a bucket that is just being left: all directory entries of a new bucket are published before any of its slots
+ *   can change.
  * Pairing: acquire loads of directory and bucket word pair with the release stores that publish them (grow.c); the acquire load of
  * the slot word pairs with its release store (change.c, grow.c, batch.c, recover.c); fences as in slot.h. */
 #include "table.h"
@@ -18,7 +20,7 @@
  * twice is rare. In one that somebody else scribbles over, nobody shall hang. */
 #define TRIES_MAX 100000
 
-enum probe { PROBE_MISSING, PROBE_LIVE, PROBE_FROZEN, PROBE_AGAIN };
+enum probe { PROBE_MISSING, PROBE_FOUND, PROBE_AGAIN };
 
 static enum probe look_at(const flagstore *store, const struct fs_slot *slot, const struct fs_key *key, struct fs_found *found)
 {
@@ -33,7 +35,7 @@ static enum probe look_at(const flagstore *store, const struct fs_slot *slot, co
 		return PROBE_AGAIN;
 	found->slot = slot;
 	found->word = second;
-	return fs_word_state(second) == FS_LIVE ? PROBE_LIVE : PROBE_FROZEN;
+	return PROBE_FOUND;
 }
 
 static enum probe probe(const flagstore *store, const struct fs_bucket_view *view, const struct fs_key *key, struct fs_found *found)
@@ -79,8 +81,6 @@ enum fs_outcome fs_find(const flagstore *store, const struct fs_key *key, struct
 		bucket_word = atomic_load_explicit(entry, memory_order_acquire);
 		sound = fs_bucket_view(store, bucket_word, &view);
 		result = sound ? probe(store, &view, key, found) : PROBE_MISSING;
-		if (result == PROBE_LIVE)
-			return FS_FOUND;
 		if (result == PROBE_AGAIN)
 			continue;
 		fs_acquire_fence();
@@ -89,7 +89,7 @@ enum fs_outcome fs_find(const flagstore *store, const struct fs_key *key, struct
 			continue;
 		if (!sound)
 			return FS_DAMAGED;
-		return result == PROBE_FROZEN ? FS_FOUND : FS_MISSING;
+		return result == PROBE_FOUND ? FS_FOUND : FS_MISSING;
 	}
 	return FS_DAMAGED;
 }

@@ -529,6 +529,39 @@ static void a_change_whose_writer_died_before_it_woke_anybody_is_not_missed(void
 	flagstore_close(store);
 }
 
+static void clear_in_a_batch(void *argument)
+{
+	flagstore *store = attach(VICTIM, 0);
+	flagstore_batch *batch;
+
+	(void)argument;
+	require_ok(flagstore_batch_begin(store, &batch));
+	require_ok(flagstore_batch_set(batch, "flag", false));
+	armed = true;
+	require_ok(flagstore_batch_commit(batch, NULL));
+	armed = false;
+	flagstore_close(store);
+}
+
+/* Set to what it still seems to be, while a batch that was committed waits to be carried out. */
+static void a_set_comes_after_the_batch_of_a_dead_writer(void **state)
+{
+	flagstore *store = fresh_with_limit(300);
+	unsigned long point = 1;
+	bool died = true;
+
+	(void)state;
+	for (; died; point++) {
+		require_ok(flagstore_set(store, "flag", true));
+		died = dies_at(point, clear_in_a_batch, NULL);
+		require_ok(flagstore_set(store, "flag", true));
+		/* Restores whatever is still to be restored. */
+		require_healthy(store);
+		require(flagstore_get(store, "flag"));
+	}
+	flagstore_close(store);
+}
+
 static int setup(void **state)
 {
 	points = shared_memory(sizeof *points);
@@ -547,6 +580,7 @@ int main(void)
 		cmocka_unit_test(a_stopped_writer_stops_neither_readers_nor_flips),
 		cmocka_unit_test(those_who_wait_for_a_lock_go_on_when_its_holder_is_killed),
 		cmocka_unit_test(a_change_whose_writer_died_before_it_woke_anybody_is_not_missed),
+		cmocka_unit_test(a_set_comes_after_the_batch_of_a_dead_writer),
 	};
 	int failed = cmocka_run_group_tests(deaths, setup, segments_teardown);
 

@@ -64,6 +64,7 @@ tests_deaths_LDADD = tests/libsupport.la libflagstore-points.la $(CMOCKA_LIBS)
 test_scripts = \
 	tests/header.sh \
 	tests/manual.sh \
+	tests/models.sh \
 	tests/planted.sh \
 	tests/readme-example.sh \
 	tests/sanitizers.sh \
@@ -73,8 +74,16 @@ dist_check_SCRIPTS += $(test_scripts)
 # Not tests: the runner, what scripts source, and a part of the sanitizers' builds.
 EXTRA_DIST += tests/run tests/api.sh tests/tap.sh tests/clocklock.c
 
+# What tests/models.sh verifies.
+EXTRA_DIST += \
+	tests/models/README \
+	tests/models/batch.pml \
+	tests/models/block.pml \
+	tests/models/model.pml \
+	tests/models/table.pml
+
 # The longest first: they run side by side.
-longest = tests/sanitizers.sh tests/stress tests/flaglab-run.sh tests/instructions tests/deaths
+longest = tests/sanitizers.sh tests/stress tests/flaglab-run.sh tests/instructions tests/deaths tests/models.sh
 CHECKS = $(longest) $(filter-out $(longest),$(test_programs) $(dist_check_SCRIPTS))
 run_tests = top_srcdir='$(top_srcdir)' top_builddir='$(top_builddir)' CC='$(CC)' CFLAGS='$(CFLAGS)' \
 	CMOCKA_CFLAGS='$(CMOCKA_CFLAGS)' CMOCKA_LIBS='$(CMOCKA_LIBS)' $(srcdir)/tests/run
@@ -95,5 +104,9 @@ check-sanitizers:
 check-kill: $(check_LTLIBRARIES) tests/instructions
 	$(AM_V_at)KILL_EVERY=$${KILL_EVERY:-1} KILL_JOBS=$${KILL_JOBS:-$$(nproc)} CMOCKA_MESSAGE_OUTPUT=TAP tests/instructions
 
-.PHONY: check-kill check-sanitizers
+# The models with larger bounds. Takes minutes and a few GB of memory.
+check-model:
+	$(AM_V_at)MODELS_LONG=1 $(run_tests) -k -t 7200 tests/models.sh
+
+.PHONY: check-kill check-model check-sanitizers
 CLEANFILES += tests/logs/*.log
