@@ -19,15 +19,23 @@ shmtools_flaglab_flaglab_SOURCES = \
 	shmtools/flaglab/flipper.h \
 	shmtools/flaglab/histogram.c \
 	shmtools/flaglab/histogram.h \
+	shmtools/flaglab/inspect.c \
+	shmtools/flaglab/inspect.h \
 	shmtools/flaglab/judge.c \
 	shmtools/flaglab/judge.h \
 	shmtools/flaglab/lab.h \
 	shmtools/flaglab/live.c \
 	shmtools/flaglab/live.h \
 	shmtools/flaglab/main.c \
+	shmtools/flaglab/muster.c \
+	shmtools/flaglab/muster.h \
 	shmtools/flaglab/report.c \
 	shmtools/flaglab/report.h \
 	shmtools/flaglab/run.c \
+	shmtools/flaglab/shared.c \
+	shmtools/flaglab/shared.h \
+	shmtools/flaglab/ticker.c \
+	shmtools/flaglab/ticker.h \
 	shmtools/flaglab/worker.c \
 	shmtools/flaglab/worker.h
 shmtools_flaglab_flaglab_CPPFLAGS = $(shmtools_cppflags)
