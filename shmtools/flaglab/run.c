@@ -200,10 +200,13 @@ static int experiment(struct lab *lab)
 static int set_up(struct lab *lab)
 {
 	struct flagstore_info info;
-	int error, status = catalog_open(&lab->catalog, lab->store, lab->name);
+	int error, status = catalog_open(&lab->catalog, lab->store);
 
 	if (status)
 		return status;
+	if (lab->catalog.count == 0)
+		return failure(STATUS_MISSING, "segment %s has no flags to read; `flagctl import %s FILE' fills it", lab->name,
+		               lab->name);
 	error = flagstore_info(lab->store, &info);
 	if (error)
 		return failure_of_library(error);
