@@ -29,7 +29,7 @@ check "a segment that does not exist" fails 3 'nix' flaglab crash nix
 
 # The healthy case.
 healthy_run() {
-	flaglab crash t --seconds 1500ms --flags 2000 >"$work/out" || { cat "$work/out"; return 1; }
+	flaglab crash t --seconds 1200ms --flags 2000 >"$work/out" || { cat "$work/out"; return 1; }
 	cat "$work/out"
 	[ "$(tail -n 1 "$work/out")" = healthy ] && grep -qE '^ +1\.[0-9] s  [0-9]+ kills  [0-9 ]+ recoveries ' "$work/out" &&
 		grep -qE '^lost +0 ' "$work/out" && grep -qE '^half batches +0$' "$work/out" && grep -qE '^wrong answers +0$' "$work/out" &&
@@ -60,6 +60,12 @@ check "the figures of the JSON fit together" as_before t wants '
 	and ([.times_ns[], .replaced_ns | .p50 <= .p99 and .p99 <= ."p99.9" and ."p99.9" <= .max] | length == 6 and all)
 	and .times_ns.reads_quiet.count > 0 and .times_ns.reads_dead.count > 0 and .times_ns.writes_alive.count > 0
 	' t --workers 3 --readers 2 --seconds 1 --flags 1000 --kills 100
+told() {
+	flaglab crash empty --seconds 700ms --flags 100 --kills 10 >"$work/out"
+	cat "$work/out"
+	[ "$(grep -cE '^ +[01]\.[0-9] s  worker [1-4] \(pid [0-9]+\) killed by SIGKILL: [a-z ]+$' "$work/out")" -ge 1 ]
+}
+check "few kills are told one by one" told
 check "nobody is killed" wants '.healthy and .kills == 0 and .recoveries == 0 and .acknowledged > 0 and .times_ns.reads_dead.count == 0' \
 	empty --seconds 300ms --flags 100 --kills 0
 check "an empty segment, one worker" as_before empty wants '.healthy and .flags == 0' empty --seconds 300ms --workers 1 --flags 100
@@ -76,7 +82,7 @@ check "a full segment: writes are refused, nothing is lost" as_before full \
 	wants '.healthy and .refused > 0' full --seconds 300ms --workers 2 --flags 4000
 
 working() {
-	[ "$(members "$1" flaglab-writer | wc -l)" -eq 4 ] && [ -n "$(members "$1" flaglab-reader)" ]
+	[ -n "$(members "$1" flaglab-writer)" ] && [ -n "$(members "$1" flaglab-reader)" ]
 }
 
 # What ends a run.
@@ -131,7 +137,7 @@ static int lie(const char *wanted, const char *who)
 	if (!lie || strcmp(lie, wanted) != 0)
 		return 0;
 	prctl(PR_GET_NAME, name);
-	return strcmp(name, who) == 0 && ++count % 100 == 0;
+	return strcmp(name, who) == 0 && ++count % 20 == 0;
 }
 
 static int is(const char *wanted)
@@ -260,7 +266,7 @@ int flagstore_check(flagstore *store, flagstore_found *found, void *argument, ui
 }
 END2
 lied() {
-	LIE=$1 LD_PRELOAD=$work/liar.so flaglab crash t --seconds 350ms --workers 2 --flags 500 --json >"$work/json" 2>"$work/stderr"
+	LIE=$1 LD_PRELOAD=$work/liar.so flaglab crash t --seconds 200ms --workers 2 --flags 300 --json >"$work/json" 2>"$work/stderr"
 	[ $? -eq "$3" ] || { cat "$work/json" "$work/stderr"; return 1; }
 	cat "$work/json"
 	jq -e "$2" "$work/json"

@@ -131,7 +131,8 @@ static void compare_word(const struct ledger *ledger, uint32_t post, uint32_t wo
 	ledger_store(ledger, post, word, seen);
 }
 
-void auditor_compare_recent(const struct ledger *ledger, uint32_t number, const flagstore *store, struct ledger_finds *finds)
+void auditor_compare_recent(const struct ledger *ledger, uint32_t number, const flagstore *store,
+                            struct ledger_finds *finds)
 {
 	const struct ledger_post *post = &ledger->post[number];
 

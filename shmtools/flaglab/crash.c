@@ -20,18 +20,18 @@
 #include "writer.h"
 
 enum {
-	QUIET_MS = 200,        /* readers are alone for so long before a run, for comparison; not so long before a short one */
-	PAUSE_LIMIT_S = 3,     /* how long writers may take to stand still; one may be waiting for a lock */
-	SALVO_ONE_IN = 8,      /* kills that hit several at once */
-	AGAIN_ONE_IN = 4,      /* replacements that are killed at once too, */
-	AGAIN_WITHIN_US = 3000 /* at any moment from their start on: some attach, some recover what was left, some compare flags */
+	QUIET_MS = 200,    /* readers are alone for so long before a run, for comparison; not so long before a short one */
+	PAUSE_LIMIT_S = 3, /* how long writers may take to stand still; one may be waiting for a lock */
+	SALVO_ONE_IN = 8,  /* kills that hit several at once */
+	AGAIN_ONE_IN = 4,  /* replacements that are killed at once too, */
+	AGAIN_WITHIN_US = 3000, /* at any moment from their start on, also while they recover what was left */
 };
 
 static uint64_t workers = 4, readers = 1, milliseconds = 10000, rate = 50, flags = 24000;
 
 static const struct cli_option options[] = {
 	CLI_NUMBER('w', "workers", "N", &workers, 1, LEDGER_POSTS_MAX, "how many processes write, and are killed (4)"),
-	CLI_NUMBER('r', "readers", "N", &readers, 1, LEDGER_POSTS_MAX, "how many processes read (1)"),
+	CLI_NUMBER(0, "readers", "N", &readers, 1, LEDGER_POSTS_MAX, "how many processes read (1)"),
 	CLI_DURATION('s', "seconds", "TIME", NULL, &milliseconds, 100, 86400000, "how long (10)"),
 	CLI_NUMBER('k', "kills", "N", &rate, 0, 1000, "how many are killed a second (50)"),
 	CLI_NUMBER('f', "flags", "N", &flags, 100, 1000000, "how many flags each worker inserts and deletes (24000)"),
@@ -109,12 +109,13 @@ static enum deed last_deed(const struct ledger_post *post)
 static int bury(struct crash *crash, uint32_t number)
 {
 	struct crew_member *member = &crash->members[number];
+	enum deed deed;
 
 	if (member->state != CREW_KILLED)
 		return STATUS_DONE;
-	crash->last_victim = number + 1;
-	crash->last_deed = last_deed(&crash->ledger->post[number]);
-	crash->kills[crash->last_deed]++;
+	deed = last_deed(&crash->ledger->post[number]);
+	crash->kills[deed]++;
+	crashlive_killed(crash, number, deed);
 	member->state = CREW_ABSENT;
 	return start_writer(crash, number);
 }
@@ -152,8 +153,7 @@ static double chance(void)
 	return ((double)arc4random() + 0.5) / 4294967296.0;
 }
 
-/* From a kill to the next: any, so that no rhythm of the writers is met again and again. Nearly as good as the logarithm of an
- * exponential distribution, without the mathematical library. */
+/* From a kill to the next: anything up to twice the mean, so that no rhythm of the writers is met again and again. */
 static int64_t next_distance(void)
 {
 	return rate ? (int64_t)(2 * chance() * (double)SECOND / (double)rate) : INT64_MAX / 4;
@@ -433,13 +433,12 @@ static int experiment(struct crash *crash)
 	crew_prepare();
 	error = auditor_prepare(crash->ledger, crash->store);
 	status = error ? failure_of_library(error) : perform(crash);
+	if (!status)
+		status = judge(crash, &verdict);
 	if (status) {
 		auditor_clean(crash->ledger, crash->store);
 		return status;
 	}
-	status = judge(crash, &verdict);
-	if (status)
-		return status;
 	crashreport(crash, &verdict);
 	if (crash->stopped_by)
 		return 128 + crash->stopped_by;

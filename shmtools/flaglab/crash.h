@@ -22,8 +22,6 @@ struct crash {
 	uint64_t kills[DEED_COUNT];     /* by what the writer was doing */
 	uint64_t salvos;                /* several at once */
 	uint64_t again;                 /* kills of one that had just been started in the place of another */
-	uint32_t last_victim;           /* post + 1; 0: none yet */
-	enum deed last_deed;
 	size_t died;                    /* processes that ended in a way nobody had planned */
 	uint64_t pauses, missed_pauses; /* in which all was compared, and in which somebody did not stand still */
 	uint64_t recoveries_before, growths_before;

@@ -12,6 +12,10 @@
 #include "quantity.h"
 #include "ticker.h"
 
+enum {
+	READABLE_RATE = 10, /* kills a second */
+};
+
 static struct {
 	int64_t at_ns;   /* the last line, */
 	uint64_t writes; /* and the writes until then */
@@ -30,6 +34,15 @@ void crashlive_begin(const struct crash *crash, uint64_t milliseconds)
 	       (double)milliseconds / 1000);
 	printf("%s killed a second\n\n", count_text(crash->rate).text);
 	fflush(stdout);
+}
+
+void crashlive_killed(const struct crash *crash, uint32_t post, enum deed deed)
+{
+	if (cli_json || crash->rate > READABLE_RATE)
+		return;
+	ticker_begin_line(crash->begun_ns);
+	printf("worker %" PRIu32 " (pid %d) killed by SIGKILL: %s", post + 1, (int)crash->members[post].pid, deed_text(deed));
+	ticker_end_line(true);
 }
 
 static uint64_t longest_read(const struct ledger *ledger)
@@ -67,8 +80,6 @@ void crashlive_line(const struct crash *crash)
 	printf("%s kills  %s recoveries  %s writes/s  lost %s  longest read %s", count_text(crash_kills(crash)).text,
 	       count_text(recoveries(crash)).text, rate_text(written, passed).text, count_text(total.lost).text,
 	       duration_text(longest_read(crash->ledger)).text);
-	if (crash->last_victim)
-		printf("  (last: %" PRIu32 ", %s)", crash->last_victim, deed_text(crash->last_deed));
 	ticker_end_line(false);
 }
 

@@ -10,6 +10,9 @@
 /* What will happen. */
 void crashlive_begin(const struct crash *crash, uint64_t milliseconds);
 
+/* A worker has been killed. Says so only when there are so few that a person can read it. */
+void crashlive_killed(const struct crash *crash, uint32_t post, enum deed deed);
+
 /* How it goes. */
 void crashlive_line(const struct crash *crash);
 

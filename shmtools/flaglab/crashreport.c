@@ -209,7 +209,8 @@ static void print_finds(const struct crash *crash, const struct crash_verdict *v
 	figures_line("compared", "%s flags with what they must be; %s times all of them, while nobody wrote",
 	             count_text(total->audited).text, count_text(crash->pauses + 1).text);
 	if (crash->missed_pauses)
-		figures_line("not compared", "%s times, since a writer did not stand still", count_text(crash->missed_pauses).text);
+		figures_line("not compared", "%s times, since a worker did not stand still",
+		             count_text(crash->missed_pauses).text);
 	figures_line("lost", "%s acknowledged writes", count_text(total->lost).text);
 	figures_line("half batches", "%s", count_text(total->half).text);
 	figures_line("wrong answers", "%s", count_text(total->wrong).text);

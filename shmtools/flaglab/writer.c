@@ -17,6 +17,10 @@
 #include "clock.h"
 #include "failure.h"
 
+enum {
+	NEIGHBOURS = 64, /* fewer than the least number of own flags */
+};
+
 struct writer {
 	flagstore *store;
 	struct ledger *ledger;
@@ -280,21 +284,36 @@ static uint32_t count_there(const struct writer *writer, const struct ledger_pla
 	return there;
 }
 
-/* Keys of neighbours are strewn over all shards. */
+/* Neighbours, whose keys are strewn over all shards. While the tide falls only some of the missing ones, or it would never be low. */
+static void fill_batch(struct writer *writer, flagstore_batch *batch)
+{
+	uint32_t first = pick_own(writer), count = 2 + pick(writer, LEDGER_PLAN_MAX - 1);
+
+	for (uint32_t i = 0; i < NEIGHBOURS && writer->post->plan.count < count; i++) {
+		uint32_t word = (first + i) % writer->ledger->flags;
+
+		if (writer->rising || ledger_value(writer->ledger, writer->number, word) != LEDGER_MISSING || pick(writer, 64) == 0)
+			add_to_batch(writer, batch, word);
+	}
+}
+
 static void write_batch(struct writer *writer)
 {
 	const struct ledger_plan *plan = &writer->post->plan;
-	uint32_t first = pick_own(writer), count = 2 + pick(writer, LEDGER_PLAN_MAX - 1), there;
 	flagstore_batch *batch = begin_batch(writer);
+	uint32_t there;
 
 	ledger_plan(writer->post, DEED_BATCHING);
-	for (uint32_t i = 0; i < count; i++)
-		add_to_batch(writer, batch, (first + i) % writer->ledger->flags);
+	fill_batch(writer, batch);
+	if (plan->count == 0) {
+		flagstore_batch_abort(batch);
+		return;
+	}
 	there = count_there(writer, plan);
 	if (!commit(writer, batch))
 		writer->there += count_there(writer, plan) - there;
-	for (uint32_t i = 0; i < count; i++)
-		look_back(writer, (first + i) % writer->ledger->flags);
+	for (uint32_t i = 0; i < plan->count; i++)
+		look_back(writer, plan->changes[i].word);
 	turn_tide(writer);
 }
 
