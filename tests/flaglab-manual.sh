@@ -31,8 +31,8 @@ same_operands() {
 }
 # The page names each default: "N; the default is 4" where --help says (4).
 same_defaults() {
-	diff <(flaglab run --help | sed -nE 's/.*--([a-z]+) [A-Z]+ .*\(([0-9]+)\)$/\1 \2/p' | grep -v ' 0$') \
-		<(page_section run | tr '\n' ' ' | sed 's/\.It /\n/g' | sed -nE 's/.*Fl -([a-z]+) .*the default is ([0-9]+).*/\1 \2/p')
+	diff <(flaglab "$1" --help | sed -nE 's/.*--([a-z]+) [A-Z]+ .*\(([0-9]+)\)$/\1 \2/p' | grep -v ' 0$') \
+		<(page_section "$1" | tr '\n' ' ' | sed '$s/$/\n/' | sed 's/\.It /\n/g' | sed -nE 's/.*Fl -([a-z]+) .*the default is ([0-9]+).*/\1 \2/p')
 }
 same_statuses() {
 	diff <(flaglab --help | sed -n '/^exit status:/,$s/^ *\([0-9]\+\)  /\1 /p') \
@@ -43,7 +43,7 @@ printf 'a\ttrue\nb\tfalse\nc\ttrue\n' >"$work/flags.tsv"
 flagctl create t && flagctl import t "$work/flags.tsv" >"$work/out" || exit 1
 same_columns() {
 	diff <(flaglab run t --seconds 100ms --workers 1 | sed -n '/^WORKER/{s/  */\n/g;p}') \
-		<(sed -n '/^\.Sh THE TABLE/,/^\.Sh ENV/s/^\.It \([A-Z/]*\)$/\1/p' "$page")
+		<(sed -n '/^\.Sh THE TABLE$/,/^\.Sh THE TABLES/s/^\.It \([A-Z/]*\)$/\1/p' "$page")
 }
 # Every line behind the table that a run prints stands in the page.
 same_lines() {
@@ -57,16 +57,36 @@ same_lines() {
 	done <"$work/lines"
 }
 
+flaglab crash t --seconds 300ms --flags 1000 >"$work/crash" || { cat "$work/crash"; exit 1; }
+page_of_crash() {
+	sed -n '/^\.Sh THE TABLES OF CRASH/,/^\.Sh ENV/s/^\.It //p' "$page"
+}
+crash_columns() {
+	diff <(sed -n '/^WHILE\|^TIME/{s/  */\n/g;p}' "$work/crash") <(page_of_crash | grep -x '[A-Z0-9.-]*')
+}
+# Rows, and lines behind the tables.
+crash_lines() {
+	local line
+
+	sed -nE '/^WHILE/,$s/^([a-z][a-z ,]*[a-z])(  .*|  *[0-9-].*)$/\1/p' "$work/crash" | sed 's/ after$//' >"$work/lines"
+	[ "$(wc -l <"$work/lines")" -ge 26 ] || { cat "$work/lines"; return 1; }
+	while read -r line; do
+		page_of_crash | grep -qx "$line" || { echo "not in the page: $line"; return 1; }
+	done <"$work/lines"
+}
+
 check "the page has the commands of --help" diff <(echo "$commands") <(sed -n 's/^\.Ss \([a-z]*\).*/\1/p' "$page")
 check "the page has the common options" diff <(echo "$common" | sort) <(sed '/^\.Sh COMMANDS/q' "$page" | page_options | sort)
 for command in $commands; do
 	check "$command has the same options in page and help" same_options "$command"
 	check "$command has the same operands" same_operands "$command"
+	check "$command has the same defaults" same_defaults "$command"
 done
-check "run has the same defaults" same_defaults
 check "the page has the exit statuses of --help" same_statuses
 check "the page has the columns of the table" same_columns
 check "the page has the lines behind it" same_lines
+check "the page has the columns of crash" crash_columns
+check "the page has the rows and lines of crash" crash_lines
 if command -v mandoc >/dev/null; then
 	check "the page is well-formed" mandoc -Tlint -Wwarning "$page"
 else
@@ -87,7 +107,8 @@ offers() {
 }
 flagctl create lab.two || exit 1
 check "completion: commands" offers 'run' r
-check "completion: commands behind help" offers 'run' help ''
+check "completion: commands behind help" offers 'run crash' help ''
+check "completion: options of crash" offers '--kills' crash t --k
 check "completion: segments" offers 't lab.two' run ''
 check "completion: one segment only" offers '' run t ''
 check "completion: segments behind an option" offers 'lab.two' run --workers 4 lab.t
@@ -98,8 +119,8 @@ check "completion: nothing for an unknown command" offers '' nonsense ''
 # The examples, in their order; ten seconds are too long for a test.
 examples() {
 	cd "$work" || return 1
-	sed -n 's/^\.Dl \$ //p' "$page" | sed 's/^flaglab run lab$/& --seconds 200ms/' >examples
-	[ "$(wc -l <examples)" -ge 6 ] || return 1
+	sed -n 's/^\.Dl \$ //p' "$page" | sed 's/^flaglab [a-z]* lab$/& --seconds 200ms/' >examples
+	[ "$(wc -l <examples)" -ge 9 ] || return 1
 	while read -r example; do
 		echo "$ $example"
 		bash -o pipefail -c "$example" || return 1

@@ -5,51 +5,7 @@
 # flaglab-run.sh: what `flaglab run` prints is true, it leaves a segment as it was and no process behind, whatever happens to it,
 # and it notices when something is wrong: each kind of wrong answer is planted once.
 set -u
-. "$(dirname "$0")/flagctl.sh"
-
-if ! command -v jq >/dev/null; then
-	echo "1..0 # SKIP there is no jq: apt-get install jq"
-	exit 0
-fi
-
-# fails STATUS PATTERN COMMAND...: nothing on standard output, and a sentence of flaglab on standard error
-fails() {
-	local status=$1 pattern=$2 seen=0
-
-	shift 2
-	"$@" >"$work/stdout" 2>"$work/stderr" || seen=$?
-	echo "status $seen (expected $status), standard output and error:"
-	cat "$work/stdout" "$work/stderr"
-	[ "$seen" -eq "$status" ] && [ ! -s "$work/stdout" ] && grep -q '^flaglab: ' "$work/stderr" &&
-		grep -qE -e "$pattern" "$work/stderr"
-}
-
-# as_before SEGMENT COMMAND...: the command's status; afterwards all flags have the values that they had, and there are no others
-as_before() {
-	local segment=$1 status=0
-
-	shift
-	flagctl export "$segment" >"$work/before" || return 1
-	"$@" || status=$?
-	flagctl export "$segment" | diff "$work/before" - || return 1
-	return $status
-}
-
-# members PID [NAME]: the processes that PID has started
-members() {
-	cat /proc/[0-9]*/status 2>/dev/null | awk -v parent="$1" -v name="${2-}" '
-		$1 == "Name:" {mine = name == "" || $2 == name}
-		$1 == "Pid:" {pid = $2}
-		$1 == "PPid:" && $2 == parent && mine {print pid}'
-}
-
-gone() {
-	local pid
-
-	for pid in "$@"; do
-		[ ! -e "/proc/$pid" ] || [ "$(sed -n 's/^State:\t\(.\).*/\1/p' "/proc/$pid/status" 2>/dev/null)" = Z ] || return 1
-	done
-}
+. "$(dirname "$0")/flaglab.sh"
 
 working() {
 	[ "$(members "$1" flaglab-worker | wc -l)" -eq "$2" ] && [ -n "$(members "$1" flaglab-flipper)" ]
@@ -63,16 +19,6 @@ begin() {
 	"$@" >"$work/lab.out" 2>&1 &
 	lab=$!
 	eventually grep -q '^segment' "$work/lab.out" && working "$lab" "$count" && crew=$(members "$lab")
-}
-
-# ended STATUS: what has begun ends so, and none of its processes is left
-ended() {
-	local seen=0
-
-	wait "$lab" || seen=$?
-	cat "$work/lab.out"
-	echo "status $seen (expected $1)"
-	[ "$seen" -eq "$1" ] && eventually gone $crew
 }
 
 flagctl create t && flagctl import t "$top_srcdir"/tests/data/*.tsv >/dev/null && flagctl create empty &&
@@ -341,10 +287,10 @@ lies=(
 	insert '(.healthy | not) and .wrong_answers > 10'
 	check '(.healthy | not) and .wrong_answers == 0 and .findings == 12'
 )
-if [[ ${CFLAGS-} == *-fsanitize* ]] || [ ! -e "${top_builddir-}/.libs/libflagstore.so" ]; then
+if ! liars_work; then
 	skip "planted faults" "there is no shared library, or a sanitizer"
 else
-	check "the liar compiles" ${CC:-cc} -std=gnu11 -D_GNU_SOURCE -I"$top_srcdir/include" -shared -fPIC -o "$work/liar.so" "$work/liar.c" -ldl
+	check "the liar compiles" compile_liar
 	check "no fault, no finding" lied none '.healthy' 0
 	for ((i = 0; i < ${#lies[@]}; i += 2)); do
 		check "a planted fault: ${lies[i]}" lied "${lies[i]}" "${lies[i + 1]}" 1

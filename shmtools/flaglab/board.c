@@ -7,8 +7,7 @@
 #include <sys/mman.h>
 
 #include "catalog.h"
-#include "clock.h"
-#include "failure.h"
+#include "shared.h"
 
 const char *activity_text(enum activity activity)
 {
@@ -21,28 +20,17 @@ const char *activity_text(enum activity activity)
 	return texts[activity];
 }
 
-/* Takes room for a part, on cache lines of its own, and returns where it begins. */
-static size_t take(size_t *size, size_t bytes)
-{
-	size_t start = *size;
-
-	*size += (bytes + 63) & ~(size_t)63;
-	return start;
-}
-
 struct board *board_open(uint32_t workers, size_t flipped, size_t flags)
 {
 	size_t size = 0;
-	size_t board_at = take(&size, sizeof(struct board));
-	size_t worker_at = take(&size, workers * sizeof(struct board_worker));
-	size_t flips_at = take(&size, flipped * sizeof(_Atomic uint32_t));
-	size_t suspects_at = take(&size, flags * sizeof(_Atomic uint32_t));
-	size_t seen_at = take(&size, workers * flipped * sizeof(_Atomic int64_t));
-	char *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	size_t board_at = shared_part(&size, sizeof(struct board));
+	size_t worker_at = shared_part(&size, workers * sizeof(struct board_worker));
+	size_t flips_at = shared_part(&size, flipped * sizeof(_Atomic uint32_t));
+	size_t suspects_at = shared_part(&size, flags * sizeof(_Atomic uint32_t));
+	size_t seen_at = shared_part(&size, workers * flipped * sizeof(_Atomic int64_t));
+	char *memory = shared_memory(size);
 	struct board *board = (void *)(memory + board_at);
 
-	if (memory == MAP_FAILED)
-		failure_memory();
 	board->size = size;
 	board->workers = workers;
 	board->flipped = flipped;
@@ -61,13 +49,6 @@ void board_close(struct board *board)
 void board_suspect(struct board *board, size_t flag)
 {
 	atomic_fetch_add_explicit(&board->suspects[flag], 1, memory_order_relaxed);
-}
-
-void board_assemble(struct board *board)
-{
-	atomic_fetch_add_explicit(&board->ready, 1, memory_order_release);
-	while (board_phase(board) == BOARD_ASSEMBLE)
-		clock_sleep_until(clock_now() + MILLISECOND);
 }
 
 uint64_t board_reads(const struct board_worker *worker, enum read_kind kind)

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "histogram.h"
+#include "muster.h"
 
 /* The kinds of reads: name, title of the column. */
 #define READ_KINDS(X)                                                                                                  \
@@ -54,13 +55,6 @@ static inline bool activity_is_write(enum activity activity)
 	return activity >= ACTIVITY_INSERTING;
 }
 
-enum board_phase {
-	BOARD_ASSEMBLE, /* processes start and attach */
-	BOARD_RUN,
-	BOARD_SETTLE, /* no more flips; workers read on until all have seen the last one */
-	BOARD_STOP,
-};
-
 struct board_worker {
 	/* by the worker */
 	alignas(64) _Atomic uint32_t activity;
@@ -81,8 +75,7 @@ struct board {
 	uint32_t workers;
 	size_t flipped;
 
-	alignas(64) _Atomic uint32_t phase; /* by the parent */
-	_Atomic uint32_t ready;             /* added up by all who are forked, once each */
+	struct muster muster;
 
 	/* by the flipper */
 	alignas(64) _Atomic uint64_t announced; /* flips before this number are being made or have been */
@@ -103,19 +96,6 @@ void board_close(struct board *board);
 
 /* Somebody was given an answer about a flag that does not fit. */
 void board_suspect(struct board *board, size_t flag);
-
-/* For a forked process: says that it is ready, and sleeps until the run begins. */
-void board_assemble(struct board *board);
-
-static inline enum board_phase board_phase(const struct board *board)
-{
-	return (enum board_phase)atomic_load_explicit(&board->phase, memory_order_acquire);
-}
-
-static inline void board_set_phase(struct board *board, enum board_phase phase)
-{
-	atomic_store_explicit(&board->phase, (uint32_t)phase, memory_order_release);
-}
 
 static inline _Atomic int64_t *board_seen_ns(const struct board *board, size_t worker, uint64_t flip)
 {

@@ -29,8 +29,8 @@ struct catalog {
 	struct flagstore_flag *flags;
 };
 
-/* Returns STATUS_DONE, or the exit status after printing a failure: also when there is no flag. */
-int catalog_open(struct catalog *catalog, flagstore *store, const char *name);
+/* Returns STATUS_DONE, or the exit status after printing a failure. Without flags nothing is in it but the count. */
+int catalog_open(struct catalog *catalog, flagstore *store);
 
 void catalog_close(struct catalog *catalog);
 

@@ -17,6 +17,7 @@
 static const int stop_signals[] = {SIGINT, SIGTERM, SIGHUP};
 
 enum {
+	LEAVE_LIMIT_S = 5, /* how long a member may take to end */
 	STOP_SIGNALS = sizeof stop_signals / sizeof *stop_signals,
 };
 
@@ -68,6 +69,7 @@ int crew_start(struct crew_member *member, const char *title, crew_work *work, v
 		_exit(work(argument, number));
 	}
 	member->state = CREW_WORKING;
+	member->killed = false;
 	return STATUS_DONE;
 }
 
@@ -126,4 +128,31 @@ size_t crew_reap(struct crew_member *members, size_t count)
 			working++;
 	}
 	return working;
+}
+
+static size_t wait_until(struct crew_member *members, size_t count, int64_t limit, int *stopped_by)
+{
+	size_t working;
+
+	while ((working = crew_reap(members, count)) > 0 && clock_now() < limit) {
+		int number = crew_sleep_until(limit);
+
+		if (number && !*stopped_by)
+			*stopped_by = number;
+	}
+	return working;
+}
+
+int crew_dismiss(struct crew_member *members, size_t count)
+{
+	int stopped_by = 0;
+	size_t working = wait_until(members, count, clock_now() + LEAVE_LIMIT_S * SECOND, &stopped_by);
+
+	if (working == 0)
+		return stopped_by;
+	warning("%zu processes do not end and are killed", working);
+	for (size_t i = 0; i < count; i++)
+		crew_kill_stuck(&members[i]);
+	wait_until(members, count, INT64_MAX, &stopped_by);
+	return stopped_by;
 }

@@ -34,7 +34,7 @@ typedef int crew_work(void *argument, uint32_t number);
 /* Before the first member is started: from now on signals are what crew_sleep_until() returns. */
 void crew_prepare(void);
 
-/* Forks a member, which shows `title` as its command. Returns STATUS_DONE, or the exit status after printing a failure. */
+/* Forks a member, or another one in the place of one that has ended, which shows `title` as its command. Returns STATUS_DONE, or the exit status after printing a failure. */
 int crew_start(struct crew_member *member, const char *title, crew_work *work, void *argument, uint32_t number);
 
 /* Sleeps until the moment has come, a member has ended or somebody wants the run to stop; then returns that signal's number,
@@ -46,6 +46,10 @@ void crew_kill(struct crew_member *member);
 
 /* Because it does not end by itself: so it will have died. */
 void crew_kill_stuck(struct crew_member *member);
+
+/* When all have the order to end: waits until they have; those that don't within some seconds are killed, and count as died.
+ * Returns the number of a signal to stop that came meanwhile, otherwise 0. */
+int crew_dismiss(struct crew_member *members, size_t count);
 
 /* Notes which members have ended. Returns how many still work. */
 size_t crew_reap(struct crew_member *members, size_t count);

@@ -4,6 +4,7 @@
  * figures.c: how measured figures are written. */
 #include "figures.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 
 #include "catalog.h"
@@ -44,4 +45,15 @@ struct quantity ns_text(double ns)
 	if (ns > 0)
 		snprintf(result.text, sizeof result.text, "%.*f", ns < 99.95 ? 1 : 0, ns);
 	return result;
+}
+
+void figures_line(const char *title, const char *format, ...)
+{
+	va_list arguments;
+
+	printf("%-14s ", title);
+	va_start(arguments, format);
+	vprintf(format, arguments);
+	va_end(arguments);
+	putchar('\n');
 }

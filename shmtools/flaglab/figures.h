@@ -21,4 +21,7 @@ double ns_for_read(const struct board_worker *worker, enum read_kind kind);
 /* The same as text: "18.2", or "-". */
 struct quantity ns_text(double ns);
 
+/* A line of a report: the title, and behind it what is printed by the format. */
+void figures_line(const char *title, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 #endif

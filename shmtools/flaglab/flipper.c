@@ -87,7 +87,7 @@ static int run(struct flipper *flipper, uint64_t rate)
 	int64_t due = clock_now(), now;
 	int status = STATUS_DONE;
 
-	while (status == STATUS_DONE && board_phase(flipper->board) == BOARD_RUN) {
+	while (status == STATUS_DONE && muster_phase(&flipper->board->muster) == PHASE_RUN) {
 		collect(flipper);
 		now = clock_now();
 		if (rate == 0 || flipper->done - flipper->witnessed == flipper->catalog->flipped) {
@@ -110,7 +110,7 @@ static void settle(struct flipper *flipper)
 	int64_t limit = clock_now() + FLIPPER_SETTLES_S * SECOND;
 
 	collect(flipper);
-	while (flipper->witnessed < flipper->done && clock_now() < limit && board_phase(flipper->board) != BOARD_STOP) {
+	while (flipper->witnessed < flipper->done && clock_now() < limit && muster_phase(&flipper->board->muster) != PHASE_STOP) {
 		clock_sleep_until(clock_now() + MILLISECOND);
 		collect(flipper);
 	}
@@ -126,7 +126,7 @@ int flipper_work(const char *name, const struct catalog *catalog, struct board *
 	flipper.flipped_ns = calloc(catalog->flipped, sizeof *flipper.flipped_ns);
 	if (!flipper.flipped_ns)
 		failure_memory();
-	board_assemble(board);
+	muster_join(&board->muster);
 	status = run(&flipper, rate);
 	if (status == STATUS_DONE)
 		settle(&flipper);

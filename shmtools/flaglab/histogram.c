@@ -53,6 +53,15 @@ void histogram_add(struct histogram *histogram, uint64_t number)
 		put(&histogram->most, number);
 }
 
+void histogram_add_all(struct histogram *sum, const struct histogram *histogram)
+{
+	for (size_t cell = 0; cell < HISTOGRAM_CELLS; cell++)
+		put(&sum->cells[cell], get(&sum->cells[cell]) + get(&histogram->cells[cell]));
+	put(&sum->count, get(&sum->count) + get(&histogram->count));
+	if (get(&histogram->most) > get(&sum->most))
+		put(&sum->most, get(&histogram->most));
+}
+
 uint64_t histogram_count(const struct histogram *histogram)
 {
 	return get(&histogram->count);

@@ -24,6 +24,9 @@ struct histogram {
 
 void histogram_add(struct histogram *histogram, uint64_t number);
 
+/* Adds all numbers that another one has counted. */
+void histogram_add_all(struct histogram *sum, const struct histogram *histogram);
+
 uint64_t histogram_count(const struct histogram *histogram);
 
 /* The largest number that was added, exactly; 0 when there is none. */

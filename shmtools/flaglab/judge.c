@@ -9,14 +9,9 @@
  * nothing can be said. When there are fewer, a change has been lost. */
 #include "judge.h"
 
-#include <inttypes.h>
-
 #include "failure.h"
+#include "inspect.h"
 #include "worker.h"
-
-enum {
-	FINDINGS_PRINTED = 10,
-};
 
 enum fate {
 	FATE_AS_EXPECTED,
@@ -125,29 +120,16 @@ static void judge_flips(const struct lab *lab, struct verdict *verdict)
 	}
 }
 
-static void found(const struct flagstore_finding *finding, void *argument)
-{
-	uint64_t *printed = argument;
-
-	if (++*printed <= FINDINGS_PRINTED)
-		warning("check: %s, offset %#" PRIx64 ": %s", finding->kind, finding->offset, finding->text);
-}
-
-/* The check takes every lock, so it restores what nobody has come across since its writer was killed; hence it comes before
- * the look at the count. */
+/* The check comes before the look at the count of recoveries. */
 static int check_segment(const struct lab *lab, struct verdict *verdict)
 {
 	struct flagstore_info info;
-	uint64_t printed = 0;
-	int error = flagstore_check(lab->store, found, &printed, &verdict->findings, NULL);
+	int error = inspect_segment(lab->store, lab->name, &verdict->findings);
 
 	if (!error)
 		error = flagstore_info(lab->store, &info);
 	if (error)
 		return error;
-	if (verdict->findings > FINDINGS_PRINTED)
-		warning("check: %" PRIu64 " more findings; `flagctl check %s' prints all", verdict->findings - FINDINGS_PRINTED,
-		        lab->name);
 	verdict->recoveries = info.recoveries - lab->recoveries_before;
 	return FLAGSTORE_OK;
 }

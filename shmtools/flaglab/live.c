@@ -6,17 +6,14 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include "cli.h"
 #include "clock.h"
 #include "figures.h"
 #include "quantity.h"
-
-#define WIPE_LINE "\r\033[K"
+#include "ticker.h"
 
 static struct {
-	bool terminal, drawn;
 	int64_t at_ns;  /* the last line, */
 	uint64_t reads; /* and the reads until then */
 } view;
@@ -39,17 +36,9 @@ static unsigned living_workers(const struct lab *lab)
 	return living;
 }
 
-static void start_line(const struct lab *lab)
-{
-	if (view.drawn)
-		fputs(WIPE_LINE, stdout);
-	view.drawn = false;
-	printf("%6.1f s  ", (double)(clock_now() - lab->begun_ns) / (double)SECOND);
-}
-
 void live_begin(const struct lab *lab, uint64_t milliseconds)
 {
-	view.terminal = isatty(STDOUT_FILENO);
+	ticker_start();
 	view.at_ns = lab->begun_ns;
 	if (cli_json)
 		return;
@@ -73,15 +62,12 @@ void live_line(const struct lab *lab)
 	view.at_ns = now;
 	if (cli_json)
 		return;
-	start_line(lab);
+	ticker_begin_line(lab->begun_ns);
 	printf("%u workers  %s reads/s  %s flips", living_workers(lab), rate_text(read_now, passed).text,
 	       count_text(atomic_load(&lab->board->done)).text);
 	if (histogram_count(delays))
 		printf(", seen by all after %s (p50)", duration_text(histogram_quantile(delays, 0.5)).text);
-	if (!view.terminal)
-		putchar('\n');
-	view.drawn = view.terminal;
-	fflush(stdout);
+	ticker_end_line(false);
 }
 
 void live_killed(const struct lab *lab, uint32_t worker)
@@ -90,17 +76,14 @@ void live_killed(const struct lab *lab, uint32_t worker)
 
 	if (cli_json)
 		return;
-	start_line(lab);
-	printf("worker %" PRIu32 " (pid %d) killed by SIGKILL while %s%s\n", worker + 1, (int)lab->members[worker].pid,
+	ticker_begin_line(lab->begun_ns);
+	printf("worker %" PRIu32 " (pid %d) killed by SIGKILL while %s%s", worker + 1, (int)lab->members[worker].pid,
 	       activity_text(activity), activity_is_write(activity) ? " a flag" : "");
-	fflush(stdout);
+	ticker_end_line(true);
 }
 
 void live_end(void)
 {
-	if (view.drawn)
-		fputs(WIPE_LINE, stdout);
-	else if (!cli_json)
-		putchar('\n');
-	view.drawn = false;
+	if (!cli_json)
+		ticker_stop();
 }

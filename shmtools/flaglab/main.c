@@ -8,6 +8,7 @@
 
 static const struct cli_command *const commands[] = {
 	&command_run,
+	&command_crash,
 	NULL,
 };
 

@@ -5,7 +5,6 @@
 #include "report.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <sys/wait.h>
 
@@ -121,47 +120,34 @@ static void print_table(const struct lab *lab)
 	printf("POINT to LOOKUP: nanoseconds for one read of that kind; FLIPS: flips seen\n\n");
 }
 
-static void print_line(const char *title, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static void print_line(const char *title, const char *format, ...)
-{
-	va_list arguments;
-
-	printf("%-14s ", title);
-	va_start(arguments, format);
-	vprintf(format, arguments);
-	va_end(arguments);
-	putchar('\n');
-}
-
 static void print_flips(const struct lab *lab, const struct verdict *verdict)
 {
 	const struct histogram *delays = &lab->board->delays;
 
-	print_line("flips", "%s in %.1f s by process %d", count_text(verdict->flips).text,
+	figures_line("flips", "%s in %.1f s by process %d", count_text(verdict->flips).text,
 	           (double)(lab->ended_ns - lab->begun_ns) / (double)SECOND, (int)lab_flipper(lab)->pid);
 	if (lab_flipper(lab)->state == CREW_DIED)
-		print_line("flipper", "%s", death_text(lab, lab_flipper(lab)).text);
+		figures_line("flipper", "%s", death_text(lab, lab_flipper(lab)).text);
 	if (histogram_count(delays))
-		print_line("seen by all", "p50 %s, p99 %s, max %s after the flip",
+		figures_line("seen by all", "p50 %s, p99 %s, max %s after the flip",
 		           duration_text(histogram_quantile(delays, 0.50)).text,
 		           duration_text(histogram_quantile(delays, 0.99)).text, duration_text(histogram_most(delays)).text);
 	if (verdict->unseen)
-		print_line("never seen", "%s flips, by a worker that ran to the end", count_text(verdict->unseen).text);
+		figures_line("never seen", "%s flips, by a worker that ran to the end", count_text(verdict->unseen).text);
 }
 
 static void print_text(const struct lab *lab, const struct verdict *verdict)
 {
 	print_table(lab);
 	print_flips(lab, verdict);
-	print_line("wrong answers", "%s", count_text(verdict->wrong).text);
+	figures_line("wrong answers", "%s", count_text(verdict->wrong).text);
 	if (verdict->refused)
-		print_line("refused", "%s writes, for lack of room or of a lock in time", count_text(verdict->refused).text);
+		figures_line("refused", "%s writes, for lack of room or of a lock in time", count_text(verdict->refused).text);
 	if (verdict->disturbed)
-		print_line("disturbed", "%s flags, changed by somebody else; they are left so", count_text(verdict->disturbed).text);
-	print_line("recoveries", "%s, of what killed writers left behind", count_text(verdict->recoveries).text);
-	print_line("flags", "%s", verdict->restored ? "set back to what they were" : "left as the last flips made them");
-	print_line("check", "%s findings in the whole segment", count_text(verdict->findings).text);
+		figures_line("disturbed", "%s flags, changed by somebody else; they are left so", count_text(verdict->disturbed).text);
+	figures_line("recoveries", "%s, of what killed writers left behind", count_text(verdict->recoveries).text);
+	figures_line("flags", "%s", verdict->restored ? "set back to what they were" : "left as the last flips made them");
+	figures_line("check", "%s findings in the whole segment", count_text(verdict->findings).text);
 	printf("\n%s\n", verdict->healthy ? "healthy" : "unhealthy");
 }
 

@@ -18,7 +18,6 @@
 
 enum {
 	WORKERS_MAX = 256,
-	LEAVE_LIMIT_S = 5,  /* how long a member may take to do what the board says, before it is killed */
 	VICTIM_LIMIT_S = 1, /* how long a worker that is to be killed may take to begin a write */
 };
 
@@ -91,29 +90,22 @@ static bool assemble(struct lab *lab)
 {
 	size_t all = lab->workers + 1;
 
-	while (atomic_load_explicit(&lab->board->ready, memory_order_acquire) < all) {
+	while (muster_ready(&lab->board->muster) < all) {
 		if (wait_and_look(lab, clock_now() + MILLISECOND) < all || lab->stopped_by)
 			return false;
 	}
 	return true;
 }
 
-/* Lets all members end in order; those that don't are killed, and count as died. */
+/* Lets all members end in order. */
 static void dismiss(struct lab *lab)
 {
-	int64_t limit = clock_now() + LEAVE_LIMIT_S * SECOND;
-	size_t working;
+	int number;
 
-	board_set_phase(lab->board, BOARD_STOP);
-	while ((working = look_after(lab)) > 0 && clock_now() < limit)
-		wait_and_look(lab, limit);
-	if (working == 0)
-		return;
-	warning("%zu processes do not end and are killed", working);
-	for (uint32_t i = 0; i <= lab->workers; i++)
-		crew_kill_stuck(&lab->members[i]);
-	while (look_after(lab) > 0)
-		wait_and_look(lab, clock_now() + SECOND);
+	muster_set(&lab->board->muster, PHASE_STOP);
+	number = crew_dismiss(lab->members, lab->workers + 1);
+	if (number && !lab->stopped_by)
+		lab->stopped_by = number;
 }
 
 /* The worker first gets the order to do nothing but write, so that the signal meets it in the middle of a change. */
@@ -156,7 +148,7 @@ static void conduct(struct lab *lab)
 	int64_t end = lab->begun_ns + (int64_t)milliseconds * MILLISECOND, next_line = lab->begun_ns + SECOND;
 	uint32_t killed = 0;
 
-	board_set_phase(lab->board, BOARD_RUN);
+	muster_set(&lab->board->muster, PHASE_RUN);
 	live_begin(lab, milliseconds);
 	while ((clock_now() < end || killed < kills) && goes_on(lab)) {
 		wait_and_look(lab, earlier(earlier(end, next_line), kill_time(lab, killed)));
@@ -175,7 +167,7 @@ static void settle(struct lab *lab)
 {
 	int64_t limit = clock_now() + (FLIPPER_SETTLES_S + 1) * SECOND;
 
-	board_set_phase(lab->board, BOARD_SETTLE);
+	muster_set(&lab->board->muster, PHASE_SETTLE);
 	while (lab_flipper(lab)->state == CREW_WORKING && clock_now() < limit)
 		wait_and_look(lab, limit);
 }
@@ -208,10 +200,13 @@ static int experiment(struct lab *lab)
 static int set_up(struct lab *lab)
 {
 	struct flagstore_info info;
-	int error, status = catalog_open(&lab->catalog, lab->store, lab->name);
+	int error, status = catalog_open(&lab->catalog, lab->store);
 
 	if (status)
 		return status;
+	if (lab->catalog.count == 0)
+		return failure(STATUS_MISSING, "segment %s has no flags to read; `flagctl import %s FILE' fills it", lab->name,
+		               lab->name);
 	error = flagstore_info(lab->store, &info);
 	if (error)
 		return failure_of_library(error);

@@ -285,9 +285,9 @@ int worker_work(const char *name, const struct catalog *catalog, struct board *b
 	}
 	spread_positions(&worker);
 	delete_leftovers(&worker);
-	board_assemble(board);
+	muster_join(&board->muster);
 	atomic_store_explicit(&worker.own->begun_ns, clock_now(), memory_order_relaxed);
-	while (board_phase(board) != BOARD_STOP)
+	while (muster_phase(&board->muster) != PHASE_STOP)
 		go_round(&worker);
 	look_for_flips(&worker);
 	note_time(&worker, clock_now());
