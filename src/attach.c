@@ -38,6 +38,9 @@
 #define MODE_DEFAULT 0600
 #define MODE_MAX 0660
 
+/* Far in the future, and far from where the sum with the time in a slot's stamp would overflow. */
+#define CREATED_MAX_MS (INT64_C(1) << 60)
+
 /* ------------------------------------------------------------------------------------------ the surroundings */
 
 static bool read_boot_id(uint64_t boot[4])
@@ -220,7 +223,8 @@ static int check_constants(const flagstore *store, const struct fs_constants *co
 		               flagstore_version());
 	if (constants->check != check_of(constants) || !shards || shards > FLAGSTORE_SHARDS_MAX || shards & (shards - 1) ||
 	    !constants->workers || constants->workers > FLAGSTORE_WORKERS_MAX || constants->max_bytes < FS_MIN_BYTES ||
-	    constants->max_bytes > FS_MAX_BYTES || constants->max_bytes % FS_PAGE)
+	    constants->max_bytes > FS_MAX_BYTES || constants->max_bytes % FS_PAGE || constants->created_ms < 0 ||
+	    constants->created_ms > CREATED_MAX_MS)
 		return fs_fail(FLAGSTORE_ECORRUPT, "segment %s has a damaged header", store->path);
 	return FLAGSTORE_OK;
 }
@@ -250,6 +254,8 @@ static int read_header(flagstore *store, bool writable)
 	error = check_constants(store, &header.constants, writable);
 	if (error)
 		return error;
+	if (atomic_load(&header.state) > FS_RETIRED)
+		return fs_fail(FLAGSTORE_ECORRUPT, "segment %s has a damaged header: its state is none", store->path);
 	if ((uint64_t)size < header.constants.max_bytes)
 		return fs_fail(FLAGSTORE_ETRUNCATED, "segment %s has %lld bytes, and should have %llu; copy it whole", store->path, size,
 		               (unsigned long long)header.constants.max_bytes);

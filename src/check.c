@@ -63,22 +63,25 @@ static void __attribute__((format(printf, 4, 5))) find(struct check *check, cons
 	va_end(arguments);
 }
 
-/* Notes that a block is part of something; it must not be part of anything else. */
-static void meet(struct check *check, fs_line line, uint32_t lines, const char *what)
+/* Notes that a block is part of something; it must not be part of anything else. False when it is, or can't be: then what is in it has
+ * been looked at, or means nothing. The caller has checked that the lines exist. */
+static bool meet(struct check *check, fs_line line, uint32_t lines, const char *what)
 {
 	const char *place = check->store->map + (size_t)line * FS_LINE;
 
 	for (uint32_t i = line; i < line + lines; i++) {
 		if (check->met[i / 8] & 1 << i % 8) {
 			find(check, "room", place, "the %s at line %u overlaps something else", what, line);
-			return;
+			return false;
 		}
 	}
 	for (uint32_t i = line; i < line + lines; i++)
 		check->met[i / 8] = (uint8_t)(check->met[i / 8] | 1 << i % 8);
 	check->shard_lines += lines;
-	if (line + lines > (fs_line)atomic_load_explicit(&fs_header(check->store)->heap, memory_order_relaxed))
-		find(check, "room", place, "the %s at line %u lies behind the end of the heap", what, line);
+	if (line + lines <= (fs_line)atomic_load_explicit(&fs_header(check->store)->heap, memory_order_relaxed))
+		return true;
+	find(check, "room", place, "the %s at line %u lies behind the end of the heap", what, line);
+	return false;
 }
 
 /* --------------------------------------------------------------------------------------------------- slots */
@@ -95,6 +98,7 @@ static void check_key(struct check *check, const struct bucket_at *at, uint32_t 
 	const struct fs_slot *slot = &at->view.slots[place];
 	uint64_t identity = atomic_load_explicit(&slot->identity, memory_order_relaxed), hash;
 	char bytes[FLAGSTORE_KEY_MAX];
+	fs_line cell = (fs_line)atomic_load_explicit(&slot->key[FS_KEY_CELL], memory_order_relaxed);
 	size_t length = fs_slot_copy_key(store, slot, bytes);
 	uint8_t tag = fs_tag_at(at->view.bucket, place);
 	struct fs_found found;
@@ -103,8 +107,9 @@ static void check_key(struct check *check, const struct bucket_at *at, uint32_t 
 		find(check, "slot", slot, "the flag's key of %zu bytes is not valid", fs_slot_key_length(slot));
 		return;
 	}
-	if (length > FS_KEY_INLINE)
-		meet(check, fs_line_of(store, fs_slot_key(store, slot, length)), fs_cell_lines(length), "key cell");
+	/* Checked once more: it may have changed since the key was copied. */
+	if (length > FS_KEY_INLINE && fs_at(store, cell, fs_cell_lines(length)))
+		meet(check, cell, fs_cell_lines(length), "key cell");
 	hash = fs_hash(store->seed, bytes, length);
 	if (fs_identity(hash, word) != identity) {
 		find(check, "check-value", slot, "key, hash and incarnation do not belong together: the slot was written by somebody who did not keep the rules");
@@ -175,7 +180,8 @@ static void check_entries(struct check *check, const _Atomic uint64_t *directory
 static void check_table(struct check *check, const struct fs_shard *shard)
 {
 	const flagstore *store = check->store;
-	uint64_t directory_word = atomic_load_explicit(&shard->directory, memory_order_acquire), position = 0, next = 0, word;
+	uint64_t directory_word = fs_directory_word(shard), position = 0, word;
+	struct fs_walk walk = {0, 0};
 	const _Atomic uint64_t *directory = directory_word ? fs_directory(store, directory_word) : NULL;
 	uint32_t above = fs_dir_depth(directory_word), live = 0;
 
@@ -183,7 +189,8 @@ static void check_table(struct check *check, const struct fs_shard *shard)
 		find(check, "directory", shard, "the directory word leads nowhere");
 	if (directory)
 		meet(check, fs_dir_line(directory_word), fs_kind_lines(fs_directory_kind(above)), "directory");
-	for (; directory && fs_next_bucket(store, shard, &next, &word); position = next) {
+	/* All by one directory word: its depth bounds what is read below. */
+	for (; directory && fs_next_bucket(store, directory_word, &walk, &word); position = walk.position) {
 		struct bucket_at at = {.position = position, .depth = fs_dir_depth(word)};
 
 		if (!word || !fs_bucket_view(store, word, &at.view)) {
@@ -192,8 +199,8 @@ static void check_table(struct check *check, const struct fs_shard *shard)
 			continue;
 		}
 		check_entries(check, directory, above, position, word);
-		meet(check, fs_dir_line(word), fs_kind_lines(FS_KIND_BUCKET + fs_dir_class(word)), "bucket");
-		live += check_bucket(check, &at);
+		if (meet(check, fs_dir_line(word), fs_kind_lines(FS_KIND_BUCKET + fs_dir_class(word)), "bucket"))
+			live += check_bucket(check, &at);
 	}
 	if (atomic_load_explicit(&shard->live, memory_order_relaxed) != live)
 		find(check, "count", shard, "the shard has %u flags, and its count says %u", live,
@@ -207,15 +214,13 @@ static void check_free_lists(struct check *check, const struct fs_shard *shard)
 
 		while (line) {
 			const _Atomic uint32_t *link = fs_at(check->store, line, fs_kind_lines(kind));
-			size_t before = check->kept_count;
 
 			if (!link) {
 				find(check, "free-list", &shard->free[kind], "the free list of blocks of kind %u leads nowhere", kind);
 				break;
 			}
-			meet(check, line, fs_kind_lines(kind), "free block");
 			/* Met before: it may be a circle. */
-			if (check->kept_count != before)
+			if (!meet(check, line, fs_kind_lines(kind), "free block"))
 				break;
 			line = atomic_load_explicit(link, memory_order_relaxed);
 		}

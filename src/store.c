@@ -106,6 +106,9 @@ int fs_rule_apply(const struct fs_rule *rule, bool exists, uint64_t word, struct
 
 /* -------------------------------------------------------------------------------------------------- writes */
 
+/* A flip fails only when another one came in between; so among writers each gets his turn long before this. */
+#define FLIPS_MAX 1000000
+
 static int refused(const flagstore *store, const struct fs_key *key, int error)
 {
 	char text[FS_PRINTABLE_SIZE];
@@ -124,6 +127,14 @@ static int damaged(const flagstore *store, const struct fs_key *key)
 	               fs_printable(key->bytes, key->length, text));
 }
 
+static int restless(const flagstore *store, const struct fs_key *key)
+{
+	char text[FS_PRINTABLE_SIZE];
+
+	return fs_fail(FLAGSTORE_ECORRUPT, "segment %s: flag \"%s\" is being overwritten all the time by somebody who does not keep the rules",
+	               store->path, fs_printable(key->bytes, key->length, text));
+}
+
 static int insert(flagstore *store, struct fs_shard *shard, const struct fs_key *key, bool value)
 {
 	struct fs_found planted;
@@ -140,7 +151,7 @@ static int insert(flagstore *store, struct fs_shard *shard, const struct fs_key 
 static int write_locked(flagstore *store, struct fs_shard *shard, const struct fs_key *key, const struct fs_rule *rule,
                         struct fs_effect *effect)
 {
-	for (;;) {
+	for (int tries = 0; tries < FLIPS_MAX; tries++) {
 		struct fs_found found;
 		enum fs_outcome outcome = fs_find(store, key, &found);
 		int error;
@@ -166,6 +177,7 @@ static int write_locked(flagstore *store, struct fs_shard *shard, const struct f
 			break;
 		}
 	}
+	return restless(store, key);
 }
 
 static int write_under_lock(flagstore *store, const struct fs_key *key, const struct fs_rule *rule, struct fs_effect *effect)
@@ -192,7 +204,7 @@ static int write_flag(flagstore *store, const char *bytes, size_t length, const 
 		               length && length <= FLAGSTORE_KEY_MAX ? " with a NUL byte in it" : "");
 	if (!fs_entered(store))
 		return fs_fail(FLAGSTORE_EREADONLY, "segment %s is attached read-only by this process", store->path);
-	for (;;) {
+	for (int tries = 0;; tries++) {
 		struct fs_found found;
 		enum fs_outcome outcome = fs_find(store, &key, &found);
 
@@ -209,6 +221,8 @@ static int write_flag(flagstore *store, const char *bytes, size_t length, const 
 		}
 		if (fs_flip(store, &found, effect->value))
 			break;
+		if (tries == FLIPS_MAX)
+			return restless(store, &key);
 	}
 	if (!error && effect->action != FS_KEEP)
 		fs_wake(store, fs_shard_writable(store, fs_hash_shard(key.hash, store->shard_bits)));
