@@ -29,6 +29,7 @@
 #include "point.h"
 #include "recover.h"
 #include "section.h"
+#include "sigbus.h"
 #include "worker.h"
 
 #define LOCK_WAIT_DEFAULT_MS 5000
@@ -98,10 +99,17 @@ static int new_store(const char *name, flagstore **store)
 
 static void free_store(flagstore *store)
 {
+	size_t size = store->constants.max_bytes, kept = 0;
+
+	/* A thread that was in a write section when its memory went away may still have the lock on its list of held ones, which the
+	 * C library writes to when that thread takes another robust lock. */
+	if (store->write_map && store->mapping && fs_lost(store))
+		kept = (size_t)store->heap_start * FS_LINE;
+	fs_mapping_remove(store->mapping);
 	if (store->map && store->map != store->write_map)
-		munmap((char *)(uintptr_t)store->map, store->constants.max_bytes);
+		munmap((char *)(uintptr_t)store->map, size);
 	if (store->write_map)
-		munmap(store->write_map, store->constants.max_bytes);
+		munmap(store->write_map + kept, size - kept);
 	if (store->entered)
 		munmap(store->entered, FS_PAGE);
 	if (store->fd >= 0)
@@ -146,6 +154,9 @@ static int map_store(flagstore *store, bool writable)
 			return fs_fail_errno(FLAGSTORE_ENOMEMORY, "segment %s: there is no memory that fork wipes", store->path);
 		store->entered = page;
 	}
+	store->mapping = fs_mapping_add(store->map, store->write_map, store->constants.max_bytes);
+	if (!store->mapping)
+		return fs_fail(FLAGSTORE_ENOMEMORY, "segment %s: there is no memory to attach to it", store->path);
 	store->shards = (const void *)(store->map + FS_PAGE);
 	store->seed = store->constants.hash_seed;
 	store->shard_bits = (uint32_t)__builtin_ctz(store->constants.shards);
@@ -381,7 +392,7 @@ static int attach_open_file(flagstore *store, const struct flagstore_options *op
 		return fs_fail(FLAGSTORE_ETRUNCATED, "segment %s has less room in its file system than its header says; was it copied to a full disk?",
 		               store->path);
 	if (!writable)
-		return FLAGSTORE_OK;
+		return fs_unless_lost(store, FLAGSTORE_OK);
 	error = admit(store);
 	if (error)
 		return error;
@@ -389,7 +400,7 @@ static int attach_open_file(flagstore *store, const struct flagstore_options *op
 		return fs_fail_errno(FLAGSTORE_ESYSTEM, "segment %s can't be locked", store->path);
 	fs_worker_enter(store);
 	recover_orphans(store);
-	return FLAGSTORE_OK;
+	return fs_unless_lost(store, FLAGSTORE_OK);
 }
 
 /* A reader can't restore anything, but may be allowed to come as a writer for a moment. Only when there is something to do: it takes

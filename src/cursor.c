@@ -10,6 +10,7 @@
 
 #include "error.h"
 #include "recover.h"
+#include "sigbus.h"
 
 #define TRIES_MAX 10000
 
@@ -28,6 +29,7 @@ struct flagstore_cursor {
 	uint32_t shard, last_shard;
 	struct fs_walk walk;
 	size_t count, next;
+	bool told; /* that the store is lost */
 	struct copied copied[FS_BUCKET_SLOTS_MAX];
 	char text[FS_BUCKET_SLOTS_MAX * (FLAGSTORE_KEY_MAX + 1)];
 };
@@ -48,6 +50,7 @@ void fs_cursor_rewind(flagstore_cursor *cursor, uint32_t first, uint32_t last)
 	cursor->last_shard = last;
 	cursor->walk = (struct fs_walk){0, 0};
 	cursor->count = cursor->next = 0;
+	cursor->told = false;
 }
 
 int flagstore_cursor_open(const flagstore *store, flagstore_cursor **cursor)
@@ -126,13 +129,22 @@ static bool copy_bucket(flagstore_cursor *cursor, bool *damaged)
 	return true;
 }
 
+/* Once: who walks until there are no more flags must come to an end. */
+static int at_end(flagstore_cursor *cursor)
+{
+	bool told = cursor->told;
+
+	cursor->told = fs_lost(cursor->store);
+	return told ? FLAGSTORE_ENOTFOUND : fs_unless_lost(cursor->store, FLAGSTORE_ENOTFOUND);
+}
+
 int flagstore_cursor_next(flagstore_cursor *cursor, struct flagstore_entry *entry)
 {
 	while (cursor->next == cursor->count) {
 		bool damaged = false;
 
 		if (cursor->shard > cursor->last_shard)
-			return FLAGSTORE_ENOTFOUND;
+			return at_end(cursor);
 		if (!copy_bucket(cursor, &damaged)) {
 			cursor->shard++;
 			cursor->walk.position = 0;

@@ -7,6 +7,7 @@
 
 #include "error.h"
 #include "recover.h"
+#include "sigbus.h"
 #include "worker.h"
 
 #ifndef FLAGSTORE_VERSION
@@ -83,5 +84,6 @@ int flagstore_info(const flagstore *store, struct flagstore_info *info)
 		                   constants->uuid[i]);
 	for (uint32_t i = 0; i < constants->shards; i++)
 		add_shard(store, &store->shards[i], &walk, info);
+	info->truncated = fs_lost(store) || (uint64_t)file.st_size < constants->max_bytes;
 	return FLAGSTORE_OK;
 }

@@ -26,6 +26,7 @@ struct flagstore {
 	uint32_t lock_wait_ms;
 	int64_t created_ms;
 	/* the rest */
+	struct fs_mapping *mapping;      /* sigbus.h */
 	struct fs_constants constants;   /* as checked when attached */
 	int fd;
 	bool tmpfs;

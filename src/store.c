@@ -3,7 +3,7 @@
  *
  * store.c: the point operations of the public API.
  *
- * A read is fs_find(). Every write is the same engine, write_flag(), with another rule: find the flag without a lock; ask the rule what
+ * A read is fs_find(). Every write is the same engine, write_key(), with another rule: find the flag without a lock; ask the rule what
  * it means for a flag in that state; nothing to do, or one compare-and-swap, and the write is over. Only what changes the
  * table's structure (insert, delete), or meets a FROZEN slot, goes on under the shard's lock. */
 #include "store.h"
@@ -14,6 +14,7 @@
 #include "error.h"
 #include "grow.h"
 #include "section.h"
+#include "sigbus.h"
 #include "worker.h"
 
 /* --------------------------------------------------------------------------------------------------- reads */
@@ -44,7 +45,7 @@ int flagstore_lookup_n(const flagstore *store, const char *key, size_t length, s
 		return FLAGSTORE_EKEY;
 	if (fs_find(store, &sought, &found) != FS_FOUND) {
 		memset(flag, 0, sizeof *flag);
-		return FLAGSTORE_ENOTFOUND;
+		return fs_lost(store) ? FLAGSTORE_ETRUNCATED : FLAGSTORE_ENOTFOUND;
 	}
 	fs_slot_describe(store, found.slot, found.word, flag);
 	return FLAGSTORE_OK;
@@ -194,7 +195,7 @@ static int write_under_lock(flagstore *store, const struct fs_key *key, const st
 	return error;
 }
 
-static int write_flag(flagstore *store, const char *bytes, size_t length, const struct fs_rule *rule, struct fs_effect *effect)
+static int write_key(flagstore *store, const char *bytes, size_t length, const struct fs_rule *rule, struct fs_effect *effect)
 {
 	struct fs_key key;
 	int error;
@@ -227,6 +228,11 @@ static int write_flag(flagstore *store, const char *bytes, size_t length, const 
 	if (!error && effect->action != FS_KEEP)
 		fs_wake(store, fs_shard_writable(store, fs_hash_shard(key.hash, store->shard_bits)));
 	return error;
+}
+
+static int write_flag(flagstore *store, const char *bytes, size_t length, const struct fs_rule *rule, struct fs_effect *effect)
+{
+	return fs_unless_lost(store, write_key(store, bytes, length, rule, effect));
 }
 
 int flagstore_set_n(flagstore *store, const char *key, size_t length, bool value)

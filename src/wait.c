@@ -7,6 +7,7 @@
 
 #include "error.h"
 #include "futex.h"
+#include "sigbus.h"
 #include "table.h"
 
 /* How often a read-only attached store, which nobody can wake, looks at the flag. */
@@ -68,8 +69,10 @@ int flagstore_wait_n(const flagstore *store, const char *key, size_t length, str
 
 		if (store->write_map)
 			fs_wish((flagstore *)(uintptr_t)store, shard, FS_WANTED_SHARD);
+		if (fs_lost(store))
+			return fs_unless_lost(store, FLAGSTORE_OK);
 		if (has_changed(store, &sought, flag))
-			return FLAGSTORE_OK;
+			return fs_unless_lost(store, FLAGSTORE_OK);
 		if (!fs_next_sleep(&patience, store->write_map ? DOUBT_NS : POLL_NS, &sleep))
 			return fs_fail(FLAGSTORE_ETIMEDOUT, "segment %s: the flag did not change within %d ms", store->path, timeout_ms);
 		if (store->write_map)

@@ -30,6 +30,8 @@ test_programs = \
 	tests/space \
 	tests/forks \
 	tests/damage \
+	tests/truncation \
+	tests/bits \
 	tests/deaths \
 	tests/instructions \
 	tests/stress
@@ -46,6 +48,10 @@ tests_space_CPPFLAGS = $(test_cppflags)
 tests_space_LDADD = $(test_libraries)
 tests_damage_CPPFLAGS = $(test_cppflags)
 tests_damage_LDADD = $(test_libraries)
+tests_bits_CPPFLAGS = $(test_cppflags)
+tests_bits_LDADD = $(test_libraries)
+tests_truncation_CPPFLAGS = $(test_cppflags)
+tests_truncation_LDADD = $(test_libraries)
 tests_forks_CPPFLAGS = $(test_cppflags)
 tests_forks_LDADD = $(test_libraries)
 tests_stress_CPPFLAGS = $(test_cppflags)
