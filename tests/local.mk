@@ -32,6 +32,8 @@ test_programs = \
 	tests/damage \
 	tests/truncation \
 	tests/bits \
+	tests/hostile \
+	tests/unchecked \
 	tests/deaths \
 	tests/instructions \
 	tests/stress
@@ -48,6 +50,8 @@ tests_space_CPPFLAGS = $(test_cppflags)
 tests_space_LDADD = $(test_libraries)
 tests_damage_CPPFLAGS = $(test_cppflags)
 tests_damage_LDADD = $(test_libraries)
+tests_hostile_CPPFLAGS = $(test_cppflags)
+tests_hostile_LDADD = $(test_libraries)
 tests_bits_CPPFLAGS = $(test_cppflags)
 tests_bits_LDADD = $(test_libraries)
 tests_truncation_CPPFLAGS = $(test_cppflags)
@@ -65,6 +69,11 @@ tests_instructions_LDFLAGS = -Wl,-z,now
 # Killed at the points of the library that is built for it.
 tests_deaths_CPPFLAGS = $(test_cppflags) -DFLAGSTORE_POINTS
 tests_deaths_LDADD = tests/libsupport.la libflagstore-points.la $(CMOCKA_LIBS)
+
+# Must crash: the library is built with a planted fault.
+tests_unchecked_SOURCES = tests/hostile.c
+tests_unchecked_CPPFLAGS = $(test_cppflags) -DFLAGSTORE_UNCHECKED
+tests_unchecked_LDADD = tests/libsupport.la libflagstore-unchecked.la $(CMOCKA_LIBS)
 
 test_scripts = \
 	tests/header.sh \
@@ -97,5 +106,10 @@ check-sanitizers:
 check-kill: $(check_LTLIBRARIES) tests/instructions
 	$(AM_V_at)KILL_EVERY=$${KILL_EVERY:-1} $(run_tests) -k -t 86400 tests/instructions
 
-.PHONY: check-kill check-sanitizers
+# Segments scribbled over while they are in use, and each bit of one flipped. SOAK=seconds goes on for so long and until 100,000 damages
+# are done, whichever is later.
+check-hostile: $(check_LTLIBRARIES) tests/hostile tests/bits tests/unchecked tests/damage tests/truncation
+	$(AM_V_at)HOSTILE=all SOAK=$${SOAK:-60} $(run_tests) -k -t 864000 tests/hostile tests/bits tests/unchecked tests/damage tests/truncation
+
+.PHONY: check-hostile check-kill check-sanitizers
 CLEANFILES += tests/logs/*.log
