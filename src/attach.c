@@ -595,6 +595,10 @@ static int may_take_over(const flagstore *store)
 		return fs_fail(FLAGSTORE_ENOTSEGMENT, "%s is a file of something else; choose another name for the segment", store->path);
 	if (atomic_load(&header.state) != FS_CREATING)
 		return fs_fail(FLAGSTORE_EEXISTS, "segment %s exists already; unlink it first, or attach to it", store->path);
+	/* Nobody attaches to what a creator did not finish. With workers in it, it is a segment whose state was damaged, and to take it over
+	 * would cut it under their feet. */
+	if (!fs_file_lock(store->fd, F_WRLCK, FS_LOCK_PRESENT))
+		return fs_fail(FLAGSTORE_EEXISTS, "segment %s exists already, in use by workers, and its header is damaged; unlink it first", store->path);
 	return FLAGSTORE_OK;
 }
 

@@ -50,6 +50,8 @@ static bool has_changed(const flagstore *store, const struct fs_key *key, struct
 	flagstore_lookup_n(store, key->bytes, key->length, &now);
 	if (now.exists == flag->exists && now.version == flag->version)
 		return false;
+	if (fs_lost(store))
+		return false;
 	*flag = now;
 	return true;
 }
@@ -69,9 +71,9 @@ int flagstore_wait_n(const flagstore *store, const char *key, size_t length, str
 
 		if (store->write_map)
 			fs_wish((flagstore *)(uintptr_t)store, shard, FS_WANTED_SHARD);
-		if (fs_lost(store))
-			return fs_unless_lost(store, FLAGSTORE_OK);
 		if (has_changed(store, &sought, flag))
+			return FLAGSTORE_OK;
+		if (fs_lost(store))
 			return fs_unless_lost(store, FLAGSTORE_OK);
 		if (!fs_next_sleep(&patience, store->write_map ? DOUBT_NS : POLL_NS, &sleep))
 			return fs_fail(FLAGSTORE_ETIMEDOUT, "segment %s: the flag did not change within %d ms", store->path, timeout_ms);

@@ -517,6 +517,22 @@ static void a_header_with_a_right_check_value_and_wrong_fields_is_refused(void *
 	}
 }
 
+static void a_segment_in_use_is_not_taken_over_because_its_state_was_damaged(void **state)
+{
+	char key[FLAGSTORE_KEY_MAX + 1];
+	flagstore *store, *other = NULL;
+
+	(void)state;
+	make_sound(1, 25);
+	open_damaged();
+	store = attach(DAMAGED, 0);
+	header()->state = FS_CREATING;
+	require_error_says(FLAGSTORE_EEXISTS, "in use", flagstore_create(DAMAGED, NULL, &other));
+	require(lookup(store, mixed_key(key, 1)).exists);
+	flagstore_close(store);
+	close_damaged();
+}
+
 /* One of the largest buckets. */
 static uint64_t large_bucket(void)
 {
@@ -722,6 +738,7 @@ int main(void)
 		cmocka_unit_test(a_bucket_deeper_than_its_directory_does_not_eat_all_room),
 		cmocka_unit_test(room_that_is_not_there_is_taken_with_what_lies_behind_it),
 		cmocka_unit_test(a_header_with_a_right_check_value_and_wrong_fields_is_refused),
+		cmocka_unit_test(a_segment_in_use_is_not_taken_over_because_its_state_was_damaged),
 		cmocka_unit_test(a_table_that_leads_to_one_bucket_everywhere_is_left_in_time),
 		cmocka_unit_test(a_checker_outlives_a_key_cell_that_comes_and_goes),
 		cmocka_unit_test(a_checker_outlives_a_directory_that_grows_and_shrinks),
