@@ -145,6 +145,19 @@ int flagstore_unlink(const char *name);
  * Errors: ENAME, EARGUMENT (size is too small). */
 int flagstore_path(const char *name, char *path, size_t size);
 
+/* Makes the process survive that the memory behind a segment goes away while it is in use: another process that may write to
+ * the file cuts it short, or the file system fails. The kernel answers an access to such a page with SIGBUS, which ends the
+ * process unless it is caught.
+ * Installs a handler for SIGBUS, for the whole process and for good; so it is never done unless asked for. An access to a
+ * store's mapping then goes on with pages of zeros: the flags are missing and read as false, a write comes to nothing. From
+ * that moment on the store is lost: flagstore_lookup(), all writes, snapshots, waits, watches, checks, and cursors at their
+ * end give ETRUNCATED, flagstore_info() says truncated, and the store can only be closed. Every other SIGBUS goes to the
+ * handler that was there before, or ends the process.
+ * Not caught is a SIGBUS in a thread that blocks it; nor any more once the program installs a handler of its own, unless that
+ * one calls ours for what is not its own. May be called at any time, also before any attach, and again.
+ * Errors: ESYSTEM. */
+int flagstore_catch_sigbus(void);
+
 /* --------------------------------------------------------------------------------------------- point reads */
 
 /* A flag as it was at one moment. */
@@ -164,7 +177,7 @@ bool flagstore_get(const flagstore *store, const char *key);
 bool flagstore_get_n(const flagstore *store, const char *key, size_t length);
 
 /* All about one flag into *flag. Async-signal-safe.
- * Errors: EKEY, ENOTFOUND (and *flag says: exists false). */
+ * Errors: EKEY, ENOTFOUND, ETRUNCATED (after flagstore_catch_sigbus()); with both *flag says: exists false. */
 int flagstore_lookup(const flagstore *store, const char *key, struct flagstore_flag *flag);
 int flagstore_lookup_n(const flagstore *store, const char *key, size_t length, struct flagstore_flag *flag);
 
@@ -172,7 +185,8 @@ int flagstore_lookup_n(const flagstore *store, const char *key, size_t length, s
  *
  * A change of an existing flag is one compare-and-swap and takes no lock. Inserts and deletes lock the flag's shard and
  * wait for it no longer than the lock wait limit. A change is visible to every process when the call returns.
- * Errors of all: EKEY, EREADONLY, ETIMEDOUT (flagstore_detail() names the lock's holder), and those named with each. */
+ * Errors of all: EKEY, EREADONLY, ETIMEDOUT (flagstore_detail() names the lock's holder), ECORRUPT, ETRUNCATED (after
+ * flagstore_catch_sigbus()), and those named with each. */
 
 /* Sets the flag, inserting it when it is missing. A set to the value that it has already writes nothing.
  * Errors: ENOSPACE, EFULL (only an insert needs room; the others go on). */
@@ -272,7 +286,7 @@ struct flagstore_entry {
 int flagstore_cursor_open(const flagstore *store, flagstore_cursor **cursor);
 
 /* The next flag into *entry. Errors: ENOTFOUND (there are no more), ENOMEMORY, ECORRUPT (part of the table can't be
- * walked; the next call goes on behind it). */
+ * walked; the next call goes on behind it), ETRUNCATED (once, before ENOTFOUND; after flagstore_catch_sigbus()). */
 int flagstore_cursor_next(flagstore_cursor *cursor, struct flagstore_entry *entry);
 
 void flagstore_cursor_close(flagstore_cursor *cursor);
@@ -362,6 +376,7 @@ struct flagstore_info {
 	bool read_only;           /* this store is attached read-only */
 	bool laboratory;
 	bool retired;             /* the file has been unlinked by flagstore_unlink() */
+	bool truncated;           /* the file was cut short, or its memory went away (flagstore_catch_sigbus()) */
 	uint32_t mode;            /* permission bits of the file */
 	uid_t owner;
 	gid_t group;
@@ -389,7 +404,7 @@ int flagstore_info(const flagstore *store, struct flagstore_info *info);
 /* One thing that is wrong. */
 struct flagstore_finding {
 	const char *kind;     /* a fixed word: "header", "directory", "bucket", "tag", "slot", "check-value", "duplicate", "unreachable",
-	                       * "count", "room", "free-list", "frozen", "lock" */
+	                       * "count", "room", "free-list", "frozen", "lock", "worker" */
 	uint32_t shard;       /* UINT32_MAX: not in a shard */
 	uint64_t offset;      /* in the file, bytes */
 	const char *text;     /* a sentence */

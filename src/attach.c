@@ -29,6 +29,7 @@
 #include "point.h"
 #include "recover.h"
 #include "section.h"
+#include "sigbus.h"
 #include "worker.h"
 
 #define LOCK_WAIT_DEFAULT_MS 5000
@@ -37,6 +38,9 @@
 #define WORKERS_DEFAULT 256
 #define MODE_DEFAULT 0600
 #define MODE_MAX 0660
+
+/* Far in the future, and far from where the sum with the time in a slot's stamp would overflow. */
+#define CREATED_MAX_MS (INT64_C(1) << 60)
 
 /* ------------------------------------------------------------------------------------------ the surroundings */
 
@@ -95,10 +99,17 @@ static int new_store(const char *name, flagstore **store)
 
 static void free_store(flagstore *store)
 {
+	size_t size = store->constants.max_bytes, kept = 0;
+
+	/* A thread that was in a write section when its memory went away may still have the lock on its list of held ones, which the
+	 * C library writes to when that thread takes another robust lock. */
+	if (store->write_map && store->mapping && fs_lost(store))
+		kept = (size_t)store->heap_start * FS_LINE;
+	fs_mapping_remove(store->mapping);
 	if (store->map && store->map != store->write_map)
-		munmap((char *)(uintptr_t)store->map, store->constants.max_bytes);
+		munmap((char *)(uintptr_t)store->map, size);
 	if (store->write_map)
-		munmap(store->write_map, store->constants.max_bytes);
+		munmap(store->write_map + kept, size - kept);
 	if (store->entered)
 		munmap(store->entered, FS_PAGE);
 	if (store->fd >= 0)
@@ -143,6 +154,9 @@ static int map_store(flagstore *store, bool writable)
 			return fs_fail_errno(FLAGSTORE_ENOMEMORY, "segment %s: there is no memory that fork wipes", store->path);
 		store->entered = page;
 	}
+	store->mapping = fs_mapping_add(store->map, store->write_map, store->constants.max_bytes);
+	if (!store->mapping)
+		return fs_fail(FLAGSTORE_ENOMEMORY, "segment %s: there is no memory to attach to it", store->path);
 	store->shards = (const void *)(store->map + FS_PAGE);
 	store->seed = store->constants.hash_seed;
 	store->shard_bits = (uint32_t)__builtin_ctz(store->constants.shards);
@@ -220,7 +234,8 @@ static int check_constants(const flagstore *store, const struct fs_constants *co
 		               flagstore_version());
 	if (constants->check != check_of(constants) || !shards || shards > FLAGSTORE_SHARDS_MAX || shards & (shards - 1) ||
 	    !constants->workers || constants->workers > FLAGSTORE_WORKERS_MAX || constants->max_bytes < FS_MIN_BYTES ||
-	    constants->max_bytes > FS_MAX_BYTES || constants->max_bytes % FS_PAGE)
+	    constants->max_bytes > FS_MAX_BYTES || constants->max_bytes % FS_PAGE || constants->created_ms < 0 ||
+	    constants->created_ms > CREATED_MAX_MS)
 		return fs_fail(FLAGSTORE_ECORRUPT, "segment %s has a damaged header", store->path);
 	return FLAGSTORE_OK;
 }
@@ -250,6 +265,8 @@ static int read_header(flagstore *store, bool writable)
 	error = check_constants(store, &header.constants, writable);
 	if (error)
 		return error;
+	if (atomic_load(&header.state) > FS_RETIRED)
+		return fs_fail(FLAGSTORE_ECORRUPT, "segment %s has a damaged header: its state is none", store->path);
 	if ((uint64_t)size < header.constants.max_bytes)
 		return fs_fail(FLAGSTORE_ETRUNCATED, "segment %s has %lld bytes, and should have %llu; copy it whole", store->path, size,
 		               (unsigned long long)header.constants.max_bytes);
@@ -375,7 +392,7 @@ static int attach_open_file(flagstore *store, const struct flagstore_options *op
 		return fs_fail(FLAGSTORE_ETRUNCATED, "segment %s has less room in its file system than its header says; was it copied to a full disk?",
 		               store->path);
 	if (!writable)
-		return FLAGSTORE_OK;
+		return fs_unless_lost(store, FLAGSTORE_OK);
 	error = admit(store);
 	if (error)
 		return error;
@@ -383,7 +400,7 @@ static int attach_open_file(flagstore *store, const struct flagstore_options *op
 		return fs_fail_errno(FLAGSTORE_ESYSTEM, "segment %s can't be locked", store->path);
 	fs_worker_enter(store);
 	recover_orphans(store);
-	return FLAGSTORE_OK;
+	return fs_unless_lost(store, FLAGSTORE_OK);
 }
 
 /* A reader can't restore anything, but may be allowed to come as a writer for a moment. Only when there is something to do: it takes
@@ -578,6 +595,10 @@ static int may_take_over(const flagstore *store)
 		return fs_fail(FLAGSTORE_ENOTSEGMENT, "%s is a file of something else; choose another name for the segment", store->path);
 	if (atomic_load(&header.state) != FS_CREATING)
 		return fs_fail(FLAGSTORE_EEXISTS, "segment %s exists already; unlink it first, or attach to it", store->path);
+	/* Nobody attaches to what a creator did not finish. With workers in it, it is a segment whose state was damaged, and to take it over
+	 * would cut it under their feet. */
+	if (!fs_file_lock(store->fd, F_WRLCK, FS_LOCK_PRESENT))
+		return fs_fail(FLAGSTORE_EEXISTS, "segment %s exists already, in use by workers, and its header is damaged; unlink it first", store->path);
 	return FLAGSTORE_OK;
 }
 

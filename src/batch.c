@@ -22,6 +22,7 @@
 #include "recover.h"
 #include "redo.h"
 #include "section.h"
+#include "sigbus.h"
 #include "store.h"
 #include "worker.h"
 
@@ -383,10 +384,12 @@ static int prepare(struct commit *commit)
 static struct fs_redo *write_redo(struct commit *commit)
 {
 	uint32_t room = 0, count = 0;
-	struct fs_redo *redo = fs_redo_of(commit->store, fs_shard_writable(commit->store, commit->first_shard), &room);
+	const struct fs_redo *place = fs_redo_of(commit->store, &commit->store->shards[commit->first_shard], &room);
+	struct fs_redo *redo;
 
-	if (!redo || room < commit->count)
+	if (!place || room < commit->count)
 		return NULL;
+	redo = fs_writable(commit->store, place);
 	for (uint32_t i = 0; i < commit->count; i++) {
 		const struct item *item = &commit->items[i];
 		struct fs_redo_change *change = &redo->changes[count];
@@ -433,6 +436,7 @@ static void apply(struct commit *commit)
 static int carry_out(struct commit *commit)
 {
 	flagstore *store = commit->store;
+	const struct fs_redo *had;
 	struct fs_redo *redo;
 	uint32_t room;
 	int error = look_up(commit);
@@ -441,9 +445,9 @@ static int carry_out(struct commit *commit)
 		error = make_room(commit);
 	if (error)
 		return error;
-	redo = fs_redo_of(store, fs_shard_writable(store, commit->first_shard), &room);
-	if (redo)
-		FS_NOTE(&redo->committed, 0);
+	had = fs_redo_of(store, &store->shards[commit->first_shard], &room);
+	if (had)
+		FS_NOTE(&((struct fs_redo *)fs_writable(store, had))->committed, 0);
 	note_leader(commit, commit->first_shard + 1);
 	error = prepare(commit);
 	redo = error ? NULL : write_redo(commit);
@@ -485,6 +489,7 @@ int flagstore_batch_commit(flagstore_batch *batch, size_t *changed)
 		for (uint32_t i = 0; !error && i < store->constants.shards; i++)
 			if (commit.entered[i])
 				fs_wake(store, fs_shard_writable(store, i));
+		error = fs_unless_lost(store, error);
 	}
 	free(commit.changes);
 	free(commit.items);

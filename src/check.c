@@ -14,6 +14,7 @@
 #include "recover.h"
 #include "redo.h"
 #include "section.h"
+#include "sigbus.h"
 #include "undertaking.h"
 #include "worker.h"
 
@@ -63,23 +64,48 @@ static void __attribute__((format(printf, 4, 5))) find(struct check *check, cons
 	va_end(arguments);
 }
 
-/* Notes that a block is part of something; it must not be part of anything else. */
-static void meet(struct check *check, fs_line line, uint32_t lines, const char *what)
+/* Notes that a block is part of something; it must not be part of anything else. False when it is, or can't be: then what is in it has
+ * been looked at, or means nothing. The caller has checked that the lines exist. */
+static bool meet(struct check *check, fs_line line, uint32_t lines, const char *what)
 {
 	const char *place = check->store->map + (size_t)line * FS_LINE;
 
 	for (uint32_t i = line; i < line + lines; i++) {
 		if (check->met[i / 8] & 1 << i % 8) {
 			find(check, "room", place, "the %s at line %u overlaps something else", what, line);
-			return;
+			return false;
 		}
 	}
 	for (uint32_t i = line; i < line + lines; i++)
 		check->met[i / 8] = (uint8_t)(check->met[i / 8] | 1 << i % 8);
 	check->shard_lines += lines;
-	if (line + lines > (fs_line)atomic_load_explicit(&fs_header(check->store)->heap, memory_order_relaxed))
-		find(check, "room", place, "the %s at line %u lies behind the end of the heap", what, line);
+	if (line + lines <= (fs_line)atomic_load_explicit(&fs_header(check->store)->heap, memory_order_relaxed))
+		return true;
+	find(check, "room", place, "the %s at line %u lies behind the end of the heap", what, line);
+	return false;
 }
+
+/* ------------------------------------------------------------------------------------------------ what is zero */
+
+/* Later versions may use what is unused now, with a feature bit that says so. */
+static bool knows_all(const flagstore *store)
+{
+	return !store->constants.feature_compatible && !store->constants.feature_read_only;
+}
+
+/* The bytes from, up to to, are unused and 0. */
+static void check_zero(struct check *check, const char *kind, const void *from, const void *to, const char *what)
+{
+	for (const char *byte = from; byte < (const char *)to && knows_all(check->store); byte++) {
+		if (__atomic_load_n(byte, __ATOMIC_RELAXED)) {
+			find(check, kind, byte, "a byte of the %s that is unused is not 0", what);
+			return;
+		}
+	}
+}
+
+#define CHECK_UNUSED(check, kind, record, member, what)                                                                \
+	check_zero(check, kind, (record)->member, (const char *)(record)->member + sizeof(record)->member, what)
 
 /* --------------------------------------------------------------------------------------------------- slots */
 
@@ -93,8 +119,9 @@ static void check_key(struct check *check, const struct bucket_at *at, uint32_t 
 {
 	const flagstore *store = check->store;
 	const struct fs_slot *slot = &at->view.slots[place];
-	uint64_t identity = atomic_load_explicit(&slot->identity, memory_order_relaxed), hash;
+	uint64_t identity = atomic_load_explicit(&slot->identity, memory_order_relaxed), hash, births;
 	char bytes[FLAGSTORE_KEY_MAX];
+	fs_line cell = (fs_line)atomic_load_explicit(&slot->key[FS_KEY_CELL], memory_order_relaxed);
 	size_t length = fs_slot_copy_key(store, slot, bytes);
 	uint8_t tag = fs_tag_at(at->view.bucket, place);
 	struct fs_found found;
@@ -103,8 +130,13 @@ static void check_key(struct check *check, const struct bucket_at *at, uint32_t 
 		find(check, "slot", slot, "the flag's key of %zu bytes is not valid", fs_slot_key_length(slot));
 		return;
 	}
-	if (length > FS_KEY_INLINE)
-		meet(check, fs_line_of(store, fs_slot_key(store, slot, length)), fs_cell_lines(length), "key cell");
+	/* Checked once more: it may have changed since the key was copied. */
+	if (length > FS_KEY_INLINE && fs_at(store, cell, fs_cell_lines(length)))
+		meet(check, cell, fs_cell_lines(length), "key cell");
+	/* Until the count comes round: an incarnation that is yet to be given out would be given out twice. */
+	births = atomic_load_explicit(&store->shards[check->shard].births, memory_order_relaxed);
+	if (births <= FS_INCARNATION_MASK >> FS_INCARNATION_SHIFT && (word & FS_INCARNATION_MASK) >> FS_INCARNATION_SHIFT > births)
+		find(check, "count", slot, "the flag's incarnation is later than the last of its shard, %llu", (unsigned long long)births);
 	hash = fs_hash(store->seed, bytes, length);
 	if (fs_identity(hash, word) != identity) {
 		find(check, "check-value", slot, "key, hash and incarnation do not belong together: the slot was written by somebody who did not keep the rules");
@@ -123,6 +155,29 @@ static void check_key(struct check *check, const struct bucket_at *at, uint32_t 
 		find(check, "duplicate", slot, "the flag exists a second time, at line %u", fs_line_of(store, found.slot));
 }
 
+/* What the slot has behind its key, or beside the cell that holds the key. */
+static void check_key_rest(struct check *check, const struct fs_slot *slot)
+{
+	size_t length = fs_slot_key_length(slot);
+	const char *key = (const char *)slot->key;
+
+	if (length <= FS_KEY_INLINE) {
+		check_zero(check, "slot", key + 1 + length, slot + 1, "slot");
+		return;
+	}
+	check_zero(check, "slot", key + 1, &slot->key[FS_KEY_CELL], "slot");
+	check_zero(check, "slot", (const char *)&slot->key[FS_KEY_CELL] + sizeof(fs_line), slot + 1, "slot");
+}
+
+static void check_author(struct check *check, const struct fs_slot *slot)
+{
+	uint64_t stamp = atomic_load_explicit(&slot->stamp, memory_order_relaxed);
+	uint32_t index = (uint32_t)(stamp >> FS_STAMP_VERSION_BITS) & ((1u << FS_WORKER_INDEX_BITS) - 1);
+
+	if (index > check->store->constants.workers)
+		find(check, "slot", slot, "the flag was changed last by worker entry %u, and there are %u", index, check->store->constants.workers);
+}
+
 static void check_slot(struct check *check, const struct bucket_at *at, uint32_t place)
 {
 	const struct fs_slot *slot = &at->view.slots[place];
@@ -131,6 +186,12 @@ static void check_slot(struct check *check, const struct bucket_at *at, uint32_t
 
 	if (fs_word_state(word) == FS_EMPTY && word != 0)
 		find(check, "slot", slot, "slot %u is empty, and its word is not 0", place);
+	if (fs_word_state(word) != FS_EMPTY && word & FS_RESERVED_MASK)
+		find(check, "slot", slot, "reserved bits of the word of slot %u are not 0", place);
+	if (fs_word_holds(word)) {
+		check_key_rest(check, slot);
+		check_author(check, slot);
+	}
 	if (fs_word_state(word) == FS_FROZEN)
 		find(check, "frozen", slot, "slot %u is frozen, and nobody is at work", place);
 	if (fs_word_holds(word))
@@ -151,6 +212,9 @@ static uint32_t check_bucket(struct check *check, const struct bucket_at *at)
 		live += fs_word_holds(atomic_load_explicit(&at->view.slots[i].word, memory_order_relaxed));
 		occupied += fs_tag_at(bucket, i) != FS_TAG_EMPTY;
 	}
+	check_zero(check, "bucket", &bucket->next, &bucket->occupied, "bucket");
+	check_zero(check, "bucket", &bucket->reserved, bucket->tags, "bucket");
+	check_zero(check, "bucket", (const char *)bucket->tags + at->view.count, at->view.slots, "bucket");
 	if (atomic_load_explicit(&bucket->live, memory_order_relaxed) != live)
 		find(check, "count", bucket, "the bucket has %u flags, and its count says %u", live,
 		     atomic_load_explicit(&bucket->live, memory_order_relaxed));
@@ -172,18 +236,40 @@ static void check_entries(struct check *check, const _Atomic uint64_t *directory
 			find(check, "directory", &directory[first + i], "directory entry %u differs from the others of its bucket", first + i);
 }
 
+/* A directory word is replaced when the directory is founded, and each time it doubles: its count is known. That of a bucket word is
+ * bounded, as long as the shard's own count has not come round. */
+static void check_replacements(struct check *check, const struct fs_shard *shard, uint64_t directory_word, const _Atomic uint64_t *entry,
+                               uint64_t word)
+{
+	uint64_t growths = atomic_load_explicit(&shard->growths, memory_order_relaxed);
+	uint64_t count = word >> FS_WORD_COUNT_SHIFT, most = UINT64_C(1) << (64 - FS_WORD_COUNT_SHIFT);
+
+	if (!entry && (directory_word >> FS_WORD_COUNT_SHIFT != fs_dir_depth(directory_word) + 1 || fs_dir_class(directory_word)))
+		find(check, "directory", shard, "the directory word does not have the count or the class that belongs to its depth");
+	if (entry && growths < most - 1 && (count == 0 || count > growths + 1))
+		find(check, "directory", entry, "a bucket word has been replaced %llu times, and its shard has seen %llu growths",
+		     (unsigned long long)count, (unsigned long long)growths);
+}
+
 static void check_table(struct check *check, const struct fs_shard *shard)
 {
 	const flagstore *store = check->store;
-	uint64_t directory_word = atomic_load_explicit(&shard->directory, memory_order_acquire), position = 0, next = 0, word;
+	uint64_t directory_word = fs_directory_word(shard), position = 0, word;
+	struct fs_walk walk = {0, 0};
 	const _Atomic uint64_t *directory = directory_word ? fs_directory(store, directory_word) : NULL;
 	uint32_t above = fs_dir_depth(directory_word), live = 0;
 
 	if (directory_word && !directory)
 		find(check, "directory", shard, "the directory word leads nowhere");
-	if (directory)
-		meet(check, fs_dir_line(directory_word), fs_kind_lines(fs_directory_kind(above)), "directory");
-	for (; directory && fs_next_bucket(store, shard, &next, &word); position = next) {
+	if (directory) {
+		uint32_t lines = fs_kind_lines(fs_directory_kind(above));
+
+		meet(check, fs_dir_line(directory_word), lines, "directory");
+		check_zero(check, "directory", directory + (1u << above), (const char *)directory + (size_t)lines * FS_LINE, "directory");
+		check_replacements(check, shard, directory_word, NULL, 0);
+	}
+	/* All by one directory word: its depth bounds what is read below. */
+	for (; directory && fs_next_bucket(store, directory_word, &walk, &word); position = walk.position) {
 		struct bucket_at at = {.position = position, .depth = fs_dir_depth(word)};
 
 		if (!word || !fs_bucket_view(store, word, &at.view)) {
@@ -192,12 +278,30 @@ static void check_table(struct check *check, const struct fs_shard *shard)
 			continue;
 		}
 		check_entries(check, directory, above, position, word);
-		meet(check, fs_dir_line(word), fs_kind_lines(FS_KIND_BUCKET + fs_dir_class(word)), "bucket");
-		live += check_bucket(check, &at);
+		check_replacements(check, shard, directory_word, &directory[position >> (32 - above)], word);
+		if (meet(check, fs_dir_line(word), fs_kind_lines(FS_KIND_BUCKET + fs_dir_class(word)), "bucket"))
+			live += check_bucket(check, &at);
 	}
 	if (atomic_load_explicit(&shard->live, memory_order_relaxed) != live)
 		find(check, "count", shard, "the shard has %u flags, and its count says %u", live,
 		     atomic_load_explicit(&shard->live, memory_order_relaxed));
+}
+
+/* A handle that was made long ago may still look at a slot of a free bucket: none must live. */
+static void check_free_bucket(struct check *check, fs_line line, uint32_t class)
+{
+	struct fs_bucket_view view;
+
+	if (!fs_bucket_view(check->store, fs_dir_word(0, line, class, 0), &view))
+		return;
+	for (uint32_t i = 0; i < view.count; i++) {
+		uint64_t word = atomic_load_explicit(&view.slots[i].word, memory_order_relaxed);
+
+		if (fs_word_state(word) == FS_LIVE)
+			find(check, "free-list", &view.slots[i], "slot %u of a free bucket lives", i);
+		else if (fs_word_state(word) == FS_EMPTY ? word != 0 : (word & FS_RESERVED_MASK) != 0)
+			find(check, "free-list", &view.slots[i], "the word of slot %u of a free bucket is none", i);
+	}
 }
 
 static void check_free_lists(struct check *check, const struct fs_shard *shard)
@@ -207,32 +311,76 @@ static void check_free_lists(struct check *check, const struct fs_shard *shard)
 
 		while (line) {
 			const _Atomic uint32_t *link = fs_at(check->store, line, fs_kind_lines(kind));
-			size_t before = check->kept_count;
 
 			if (!link) {
 				find(check, "free-list", &shard->free[kind], "the free list of blocks of kind %u leads nowhere", kind);
 				break;
 			}
-			meet(check, line, fs_kind_lines(kind), "free block");
 			/* Met before: it may be a circle. */
-			if (check->kept_count != before)
+			if (!meet(check, line, fs_kind_lines(kind), "free block"))
 				break;
+			if (kind < FS_KIND_CELL)
+				check_free_bucket(check, line, kind - FS_KIND_BUCKET);
 			line = atomic_load_explicit(link, memory_order_relaxed);
 		}
 	}
+	for (uint32_t kind = FS_KINDS; kind < sizeof shard->free / sizeof *shard->free; kind++)
+		check_zero(check, "free-list", &shard->free[kind], &shard->free[kind] + 1, "free list heads");
+}
+
+static void check_redo(struct check *check, const struct fs_shard *shard)
+{
+	fs_block block = atomic_load_explicit(&shard->redo, memory_order_relaxed);
+	uint32_t kind = fs_block_kind(block), room;
+	const struct fs_redo *redo = fs_redo_of(check->store, shard, &room);
+
+	if (!block)
+		return;
+	if (!redo || block != fs_block_make(fs_block_line(block), kind)) {
+		find(check, "room", &shard->redo, "the redo record leads nowhere");
+		return;
+	}
+	meet(check, fs_block_line(block), fs_kind_lines(kind), "redo record");
+	CHECK_UNUSED(check, "room", redo, reserved, "redo record");
+	if (atomic_load_explicit(&redo->committed, memory_order_relaxed) > 1 || atomic_load_explicit(&redo->count, memory_order_relaxed) > room)
+		find(check, "room", redo, "the redo record says that %u changes were committed (%u), and has room for %u",
+		     atomic_load_explicit(&redo->count, memory_order_relaxed), atomic_load_explicit(&redo->committed, memory_order_relaxed), room);
+}
+
+/* What the lock's owner, who is gone or is we, does not change: the words that the C library set when the lock was made. */
+static void check_mutex(struct check *check, const struct fs_shard *shard)
+{
+	pthread_mutex_t made;
+
+	if (fs_lock_init(&made) == 0 && (shard->mutex.__data.__kind != made.__data.__kind ||
+	                                 shard->mutex.__data.__spins != made.__data.__spins ||
+	                                 shard->mutex.__data.__elision != made.__data.__elision))
+		find(check, "lock", &shard->mutex, "the lock is not of the kind that it was made");
+	pthread_mutex_destroy(&made);
+}
+
+static void check_shard_words(struct check *check, const struct fs_shard *shard)
+{
+	uint64_t holder = atomic_load_explicit(&shard->holder, memory_order_relaxed);
+
+	CHECK_UNUSED(check, "lock", shard, line0, "shard");
+	CHECK_UNUSED(check, "lock", shard, line2, "shard");
+	CHECK_UNUSED(check, "lock", shard, line3, "shard");
+	if (holder >> FS_STAMP_WORKER_BITS || (holder & ((1u << FS_WORKER_INDEX_BITS) - 1)) > check->store->constants.workers)
+		find(check, "lock", &shard->holder, "the last holder of the lock is a worker that can't be");
+	if (atomic_load_explicit(&shard->wanted, memory_order_relaxed) & ~(uint32_t)(FS_WANTED_SHARD | FS_WANTED_ANY))
+		find(check, "lock", &shard->wanted, "wishes that nobody can have are noted");
+	if (atomic_load_explicit(&shard->claim, memory_order_relaxed) && atomic_load_explicit(&shard->phase, memory_order_relaxed) == FS_IDLE)
+		find(check, "lock", &shard->claim, "a block is being taken off the heap, and nobody is at work");
 }
 
 static void check_shard(struct check *check, const struct fs_shard *shard)
 {
-	fs_block redo = atomic_load_explicit(&shard->redo, memory_order_relaxed);
-	uint32_t kind = fs_block_kind(redo);
-
 	check_table(check, shard);
 	check_free_lists(check, shard);
-	if (redo && (kind < FS_KIND_REDO || kind >= FS_KINDS || !fs_at(check->store, fs_block_line(redo), fs_kind_lines(kind))))
-		find(check, "room", &shard->redo, "the redo record leads nowhere");
-	else if (redo)
-		meet(check, fs_block_line(redo), fs_kind_lines(kind), "redo record");
+	check_redo(check, shard);
+	check_mutex(check, shard);
+	check_shard_words(check, shard);
 	if (atomic_load_explicit(&shard->phase, memory_order_relaxed) != FS_IDLE)
 		find(check, "lock", &shard->phase, "an undertaking is open, and nobody is at work");
 	if (atomic_load_explicit(&shard->batch, memory_order_relaxed))
@@ -293,13 +441,60 @@ static bool look_until_still(struct check *check, uint8_t *saved, size_t bytes)
 	return false;
 }
 
+static bool has_boot_id(const struct fs_header *header)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (int i = 0; i < 4; i++) {
+		uint64_t word = atomic_load_explicit(&header->boot[i], memory_order_relaxed);
+
+		for (int j = 0; j < 8; j++)
+			if (!memchr(digits, (int)(word >> 8 * j & 0xff), sizeof digits - 1))
+				return false;
+	}
+	return true;
+}
+
+/* Worker entries are their owners' to write, alive or dead; so only what can't be of anybody is wrong. */
+static void check_workers(struct check *check)
+{
+	check->shard = UINT32_MAX;
+	for (uint32_t i = 0; i < check->store->constants.workers; i++) {
+		const struct fs_worker *entry = fs_worker_entry(check->store, i);
+
+		CHECK_UNUSED(check, "worker", entry, padding, "worker entry");
+		if (atomic_load_explicit(&entry->pid, memory_order_relaxed) > INT32_MAX ||
+		    atomic_load_explicit(&entry->uid, memory_order_relaxed) > UINT32_MAX ||
+		    atomic_load_explicit(&entry->command[FS_COMMAND_WORDS - 1], memory_order_relaxed) >> 56)
+			find(check, "worker", entry, "worker entry %u is of a process that can't be", i);
+	}
+}
+
 static void check_header(struct check *check)
 {
 	const flagstore *store = check->store;
 	const struct fs_header *header = fs_header(store);
-	uint32_t room = atomic_load_explicit(&header->room, memory_order_relaxed);
+	uint32_t room = atomic_load_explicit(&header->room, memory_order_relaxed), state = atomic_load_explicit(&header->state, memory_order_relaxed);
+	uint64_t owner = check->heap >> FS_HEAP_OWNER_SHIFT;
 
 	check->shard = UINT32_MAX;
+	CHECK_UNUSED(check, "header", header, line1, "header");
+	CHECK_UNUSED(check, "header", header, line2, "header");
+	CHECK_UNUSED(check, "header", header, line3, "header");
+	CHECK_UNUSED(check, "header", header, rest, "header");
+	check_zero(check, "header", fs_worker_entry(store, store->constants.workers), store->map + (size_t)store->heap_start * FS_LINE,
+	           "gap before the heap");
+	if (state != FS_READY && state != FS_RETIRED)
+		find(check, "header", &header->state, "the segment's state is %u", state);
+	if (atomic_load_explicit(&header->pid_namespace, memory_order_relaxed) > UINT32_MAX)
+		find(check, "header", &header->pid_namespace, "the number of the PID namespace is none");
+	if (!has_boot_id(header))
+		find(check, "header", header->boot, "the boot id is none");
+	if (owner > store->constants.shards || !owner != ((fs_line)check->heap == store->heap_start))
+		find(check, "header", &header->heap, "the heap was cut last by shard %llu", (unsigned long long)owner - 1);
+	/* Room only grows, by whole pages. */
+	if (room < atomic_load_explicit(&store->room, memory_order_relaxed) || room % FS_PAGE_LINES)
+		find(check, "header", &header->room, "the header says that %u lines are backed by the file system, and there were more", room);
 	if (memcmp(&header->constants, &store->constants, sizeof store->constants) != 0)
 		find(check, "header", header, "the header's constants are not what they were when this process attached");
 	if (room > store->max_lines || !fs_room_reaches(store, room))
@@ -332,6 +527,8 @@ int flagstore_check(flagstore *store, flagstore_found *found, void *argument, ui
 
 	if (!error)
 		check_header(&check);
+	if (!error)
+		check_workers(&check);
 	for (uint32_t i = 0; !error && i < store->constants.shards; i++) {
 		report(&check, found, argument, &count);
 		check.shard = i;
@@ -351,6 +548,7 @@ int flagstore_check(flagstore *store, flagstore_found *found, void *argument, ui
 	free(check.met);
 	free(check.kept);
 	free(saved);
+	error = fs_unless_lost(store, error);
 	if (error)
 		return error;
 	*findings = count;

@@ -10,8 +10,12 @@
 
 #include "error.h"
 #include "recover.h"
+#include "sigbus.h"
 
 #define TRIES_MAX 10000
+
+/* A slot whose flag goes and comes again every time it is looked at is no flag. */
+#define LOOKS_MAX 10000
 
 /* One flag of the copy; its key stands in the copy's text. */
 struct copied {
@@ -23,8 +27,9 @@ struct copied {
 struct flagstore_cursor {
 	const flagstore *store;
 	uint32_t shard, last_shard;
-	uint64_t position;
+	struct fs_walk walk;
 	size_t count, next;
+	bool told; /* that the store is lost */
 	struct copied copied[FS_BUCKET_SLOTS_MAX];
 	char text[FS_BUCKET_SLOTS_MAX * (FLAGSTORE_KEY_MAX + 1)];
 };
@@ -43,8 +48,9 @@ void fs_cursor_rewind(flagstore_cursor *cursor, uint32_t first, uint32_t last)
 {
 	cursor->shard = first;
 	cursor->last_shard = last;
-	cursor->position = 0;
+	cursor->walk = (struct fs_walk){0, 0};
 	cursor->count = cursor->next = 0;
+	cursor->told = false;
 }
 
 int flagstore_cursor_open(const flagstore *store, flagstore_cursor **cursor)
@@ -57,30 +63,35 @@ void flagstore_cursor_close(flagstore_cursor *cursor)
 	free(cursor);
 }
 
-/* Copies one slot, under the protection of its word (slot.h). */
-static void copy_slot(flagstore_cursor *cursor, const struct fs_slot *slot, size_t *text_length)
+/* Copies one slot, under the protection of its word (slot.h). False when it never stands still. */
+static bool copy_slot(flagstore_cursor *cursor, const struct fs_slot *slot, uint64_t end, size_t *text_length)
 {
 	uint64_t first = atomic_load_explicit(&slot->word, memory_order_acquire), second;
 	struct copied *copied = &cursor->copied[cursor->count];
 
-	for (; fs_word_holds(first); first = second) {
+	for (int looks = 0; fs_word_holds(first); first = second) {
 		uint32_t hash = (uint32_t)atomic_load_explicit(&slot->identity, memory_order_relaxed);
 
 		copied->key = *text_length;
 		copied->length = fs_slot_copy_key(cursor->store, slot, cursor->text + *text_length);
 		fs_acquire_fence();
 		second = atomic_load_explicit(&slot->word, memory_order_acquire);
-		if ((first ^ second) & FS_INCARNATION_MASK || !fs_word_holds(second))
+		if ((first ^ second) & FS_INCARNATION_MASK || !fs_word_holds(second)) {
+			if (++looks == LOOKS_MAX)
+				return false;
 			continue;
-		/* While a split is being published the old bucket may still stand for its second half, with the first half's flags in it. */
-		if (!copied->length || hash < cursor->position)
-			return;
+		}
+		/* While a split is being published the old bucket may still stand for its second half, with the first half's flags in it. And
+		 * a damaged directory may name a bucket in many places, in one of which the flag is looked for. */
+		if (!copied->length || hash < cursor->walk.position || hash >= end)
+			return true;
 		fs_slot_describe(cursor->store, slot, second, &copied->flag);
 		cursor->text[*text_length + copied->length] = 0;
 		*text_length += copied->length + 1;
 		cursor->count++;
-		return;
+		return true;
 	}
+	return true;
 }
 
 /* The next bucket of the shard into the copy. False at the shard's end. */
@@ -89,34 +100,42 @@ static bool copy_bucket(flagstore_cursor *cursor, bool *damaged)
 	const struct fs_shard *shard = &cursor->store->shards[cursor->shard];
 
 	for (int tries = 0; tries < TRIES_MAX; tries++) {
-		uint64_t directory_word = atomic_load_explicit(&shard->directory, memory_order_acquire);
-		uint64_t position = cursor->position, word, again;
+		uint64_t directory_word = fs_directory_word(shard);
+		struct fs_walk walk = cursor->walk, same = walk;
 		struct fs_bucket_view view;
 		size_t text_length = 0;
+		uint64_t word, again;
 		bool sound;
 
 		cursor->count = cursor->next = 0;
-		if (!fs_next_bucket(cursor->store, shard, &position, &word))
+		if (!fs_next_bucket(cursor->store, directory_word, &walk, &word))
 			return false;
 		sound = word && fs_bucket_view(cursor->store, word, &view);
 		for (uint32_t i = 0; sound && i < view.count; i++)
-			copy_slot(cursor, &view.slots[i], &text_length);
+			sound = copy_slot(cursor, &view.slots[i], walk.position, &text_length);
 		fs_acquire_fence();
 		/* Both words are looked at again, as in fs_find(). */
 		if (atomic_load_explicit(&shard->directory, memory_order_relaxed) == directory_word) {
-			uint64_t same = cursor->position;
-
-			fs_next_bucket(cursor->store, shard, &same, &again);
-			if (again == word && same == position) {
-				cursor->position = position;
+			fs_next_bucket(cursor->store, directory_word, &same, &again);
+			if (again == word && same.position == walk.position) {
+				cursor->walk = walk;
 				*damaged = !sound;
 				return true;
 			}
 		}
 	}
-	cursor->position = (uint64_t)UINT32_MAX + 1;
+	cursor->walk.position = (uint64_t)UINT32_MAX + 1;
 	*damaged = true;
 	return true;
+}
+
+/* Once: who walks until there are no more flags must come to an end. */
+static int at_end(flagstore_cursor *cursor)
+{
+	bool told = cursor->told;
+
+	cursor->told = fs_lost(cursor->store);
+	return told ? FLAGSTORE_ENOTFOUND : fs_unless_lost(cursor->store, FLAGSTORE_ENOTFOUND);
 }
 
 int flagstore_cursor_next(flagstore_cursor *cursor, struct flagstore_entry *entry)
@@ -125,10 +144,10 @@ int flagstore_cursor_next(flagstore_cursor *cursor, struct flagstore_entry *entr
 		bool damaged = false;
 
 		if (cursor->shard > cursor->last_shard)
-			return FLAGSTORE_ENOTFOUND;
+			return at_end(cursor);
 		if (!copy_bucket(cursor, &damaged)) {
 			cursor->shard++;
-			cursor->position = 0;
+			cursor->walk.position = 0;
 		}
 		if (damaged)
 			return fs_fail(FLAGSTORE_ECORRUPT, "segment %s: part of shard %u can't be walked; check the segment", cursor->store->path,

@@ -13,6 +13,7 @@
 
 #include "error.h"
 #include "point.h"
+#include "recover.h"
 #include "undertaking.h"
 
 /* The most tags that may be used (7/8), and the most flags in a bucket that was just filled (18/25), so that one step of growth leaves
@@ -249,11 +250,9 @@ static bool has_room(const struct fs_bucket_view *view, uint64_t hash, uint32_t 
 }
 
 /* One step: the bucket is replaced, or the directory doubled. */
-static int grow_once(flagstore *store, struct fs_shard *shard, uint64_t hash, const _Atomic uint64_t *entry,
+static int grow_once(flagstore *store, struct fs_shard *shard, uint64_t hash, uint64_t directory_word, uint64_t bucket_word,
                      const struct fs_bucket_view *view, uint32_t count)
 {
-	uint64_t directory_word = atomic_load_explicit(&shard->directory, memory_order_relaxed);
-	uint64_t bucket_word = atomic_load_explicit(entry, memory_order_relaxed);
 	uint32_t depth = fs_dir_depth(bucket_word), above = fs_dir_depth(directory_word), flags[2], classes[2];
 
 	count_flags(view, depth, flags);
@@ -274,16 +273,19 @@ static int grow_once(flagstore *store, struct fs_shard *shard, uint64_t hash, co
 
 int fs_make_room_step(flagstore *store, struct fs_shard *shard, uint64_t hash, uint32_t count, bool *fits)
 {
-	const _Atomic uint64_t *entry = fs_entry_of(store, shard, hash);
+	uint64_t directory_word = fs_directory_word(shard), bucket_word;
+	const _Atomic uint64_t *directory = fs_directory(store, directory_word);
 	struct fs_bucket_view view;
 
 	*fits = false;
-	if (!atomic_load_explicit(&shard->directory, memory_order_relaxed))
+	if (!directory_word)
 		return found(store, shard);
-	if (!entry || !fs_bucket_view(store, atomic_load_explicit(entry, memory_order_relaxed), &view))
+	/* A bucket deeper than its directory could never be replaced: each try would take new buckets, to no end. */
+	bucket_word = directory ? atomic_load_explicit(&directory[fs_hash_index(hash, fs_dir_depth(directory_word))], memory_order_relaxed) : 0;
+	if (!bucket_word || fs_dir_depth(bucket_word) > fs_dir_depth(directory_word) || !fs_bucket_view(store, bucket_word, &view))
 		return fs_fail(FLAGSTORE_ECORRUPT, "segment %s: the table leads nowhere for the key; check the segment", store->path);
 	*fits = has_room(&view, hash, count);
-	return *fits ? FLAGSTORE_OK : grow_once(store, shard, hash, entry, &view, count);
+	return *fits ? FLAGSTORE_OK : grow_once(store, shard, hash, directory_word, bucket_word, &view, count);
 }
 
 int fs_make_room(flagstore *store, struct fs_shard *shard, uint64_t hash, uint32_t count)

@@ -7,6 +7,7 @@
 
 #include "error.h"
 #include "recover.h"
+#include "sigbus.h"
 #include "worker.h"
 
 #ifndef FLAGSTORE_VERSION
@@ -18,7 +19,7 @@ const char *flagstore_version(void)
 	return FLAGSTORE_VERSION;
 }
 
-static void add_bucket(const flagstore *store, uint64_t position, uint64_t word, struct flagstore_info *info)
+static void add_bucket(const flagstore *store, uint64_t position, uint64_t end, uint64_t word, struct flagstore_info *info)
 {
 	struct fs_bucket_view view;
 
@@ -28,29 +29,32 @@ static void add_bucket(const flagstore *store, uint64_t position, uint64_t word,
 	info->slots += view.count;
 	for (uint32_t i = 0; i < view.count; i++) {
 		uint64_t slot = atomic_load_explicit(&view.slots[i].word, memory_order_relaxed);
+		uint32_t hash = (uint32_t)atomic_load_explicit(&view.slots[i].identity, memory_order_relaxed);
 
 		/* As in cursor.c: half a bucket may have been counted in the one that replaces it. */
-		if ((uint32_t)atomic_load_explicit(&view.slots[i].identity, memory_order_relaxed) < position)
+		if (hash < position || hash >= end)
 			continue;
 		info->flags += fs_word_holds(slot);
 		info->true_flags += fs_word_holds(slot) && fs_word_value(slot);
 	}
 }
 
-static void add_shard(const flagstore *store, const struct fs_shard *shard, struct flagstore_info *info)
+static void add_shard(const flagstore *store, const struct fs_shard *shard, struct fs_walk *walk, struct flagstore_info *info)
 {
-	uint64_t position = 0, next = 0, word;
+	uint64_t position = 0, word;
 
 	info->growths += atomic_load_explicit(&shard->growths, memory_order_relaxed);
 	info->recoveries += atomic_load_explicit(&shard->recoveries, memory_order_relaxed);
-	for (; fs_next_bucket(store, shard, &next, &word); position = next)
-		add_bucket(store, position, word, info);
+	walk->position = 0;
+	for (; fs_next_bucket(store, fs_directory_word(shard), walk, &word); position = walk->position)
+		add_bucket(store, position, walk->position, word, info);
 }
 
 int flagstore_info(const flagstore *store, struct flagstore_info *info)
 {
 	const struct fs_constants *constants = &store->constants;
 	const struct fs_header *header = fs_header(store);
+	struct fs_walk walk = {0, 0};
 	struct stat file;
 	int length = 0;
 
@@ -79,6 +83,7 @@ int flagstore_info(const flagstore *store, struct flagstore_info *info)
 		length += snprintf(info->uuid + length, sizeof info->uuid - (size_t)length, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",
 		                   constants->uuid[i]);
 	for (uint32_t i = 0; i < constants->shards; i++)
-		add_shard(store, &store->shards[i], info);
+		add_shard(store, &store->shards[i], &walk, info);
+	info->truncated = fs_lost(store) || (uint64_t)file.st_size < constants->max_bytes;
 	return FLAGSTORE_OK;
 }

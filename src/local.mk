@@ -40,6 +40,8 @@ library_sources = \
 	src/section.h \
 	src/segment.c \
 	src/segment.h \
+	src/sigbus.c \
+	src/sigbus.h \
 	src/slot.c \
 	src/slot.h \
 	src/snapshot.c \
@@ -65,13 +67,20 @@ libflagstore_internal_la_SOURCES = $(library_sources)
 libflagstore_internal_la_CPPFLAGS = $(library_cppflags)
 libflagstore_internal_la_CFLAGS = $(library_cflags)
 
+# -z nodelete: the handler of flagstore_catch_sigbus() must not be unloaded.
 # -z now: a read in a signal handler must not have to call the dynamic linker first.
 lib_LTLIBRARIES += libflagstore.la
 libflagstore_la_SOURCES =
 libflagstore_la_LIBADD = libflagstore-internal.la
-libflagstore_la_LDFLAGS = -version-info $(FLAGSTORE_INTERFACE) -no-undefined -export-symbols-regex '^flagstore_' -Wl,-z,now
+libflagstore_la_LDFLAGS = -version-info $(FLAGSTORE_INTERFACE) -no-undefined -export-symbols-regex '^flagstore_' -Wl,-z,now -Wl,-z,nodelete
 
 check_LTLIBRARIES += libflagstore-points.la
 libflagstore_points_la_SOURCES = $(library_sources)
 libflagstore_points_la_CPPFLAGS = $(library_cppflags) -DFLAGSTORE_POINTS
 libflagstore_points_la_CFLAGS = $(library_cflags)
+
+# With a planted fault: line numbers go unchecked.
+check_LTLIBRARIES += libflagstore-unchecked.la
+libflagstore_unchecked_la_SOURCES = $(library_sources)
+libflagstore_unchecked_la_CPPFLAGS = $(library_cppflags) -DFLAGSTORE_UNCHECKED
+libflagstore_unchecked_la_CFLAGS = $(library_cflags)

@@ -16,28 +16,39 @@
 #include "redo.h"
 #include "undertaking.h"
 
-bool fs_next_bucket(const flagstore *store, const struct fs_shard *shard, uint64_t *position, uint64_t *word)
+/* How often the heap may be walked over. Once, but for buckets whose memory was recycled for others further on. */
+#define ROUNDS_MAX 4
+
+static void end_walk(struct fs_walk *walk, uint64_t *word)
 {
-	uint64_t directory_word = atomic_load_explicit(&shard->directory, memory_order_acquire);
+	walk->position = (uint64_t)UINT32_MAX + 1;
+	*word = 0;
+}
+
+bool fs_next_bucket(const flagstore *store, uint64_t directory_word, struct fs_walk *walk, uint64_t *word)
+{
 	const _Atomic uint64_t *directory;
-	uint32_t above = fs_dir_depth(directory_word), depth;
+	uint32_t above = fs_dir_depth(directory_word), depth, class;
 
 	*word = 0;
-	/* The position is the 32 hash bits below which everything has been seen: it stays right when the directory doubles. */
-	if (!directory_word || *position > UINT32_MAX)
+	if (!directory_word || walk->position > UINT32_MAX)
 		return false;
 	directory = fs_directory(store, directory_word);
-	if (!directory) {
-		*position = (uint64_t)UINT32_MAX + 1;
+	/* A damaged directory may name one bucket a million times. */
+	if (!directory || walk->lines / ROUNDS_MAX > atomic_load_explicit(&store->room, memory_order_relaxed)) {
+		end_walk(walk, word);
 		return true;
 	}
-	*word = atomic_load_explicit(&directory[*position >> (32 - above)], memory_order_acquire);
+	*word = atomic_load_explicit(&directory[walk->position >> (32 - above)], memory_order_acquire);
 	depth = fs_dir_depth(*word);
-	if (depth > above) {
+	class = fs_dir_class(*word);
+	if (depth > above || class >= FS_BUCKET_CLASSES) {
 		*word = 0;
 		depth = above;
+	} else {
+		walk->lines += fs_kind_lines(FS_KIND_BUCKET + class);
 	}
-	*position = ((*position >> (32 - depth)) + 1) << (32 - depth);
+	walk->position = ((walk->position >> (32 - depth)) + 1) << (32 - depth);
 	return true;
 }
 
@@ -83,10 +94,11 @@ static uint32_t tidy_bucket(flagstore *store, struct fs_shard *shard, const stru
 
 void fs_tidy(flagstore *store, struct fs_shard *shard)
 {
-	uint64_t position = 0, word;
+	struct fs_walk walk = {0, 0};
 	uint32_t live = 0;
+	uint64_t word;
 
-	while (fs_next_bucket(store, shard, &position, &word)) {
+	while (fs_next_bucket(store, fs_directory_word(shard), &walk, &word)) {
 		struct fs_bucket_view view;
 
 		if (word && fs_bucket_view(store, word, &view))

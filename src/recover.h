@@ -15,9 +15,21 @@ void fs_recover(flagstore *store, uint32_t index);
  * fs_recover(), and how a batch that can't go on is taken back. */
 void fs_tidy(flagstore *store, struct fs_shard *shard);
 
-/* Walks over a shard's buckets in the order of their hash bits. Start with *position 0; false at the end. *word is 0 for a part of the
- * directory that can't be walked. With the shard's lock each bucket comes once. Without it, look at the words again afterwards, and pass
- * over flags whose hash lies before the position that the bucket was found at: it may be the old one of a half published split. */
-bool fs_next_bucket(const flagstore *store, const struct fs_shard *shard, uint64_t *position, uint64_t *word);
+/* A walk over buckets. All zero at its start; for the next shard the position is 0 again. */
+struct fs_walk {
+	uint64_t position; /* the 32 hash bits below which everything in the shard has been seen: right also when the directory doubles */
+	uint64_t lines;    /* of all buckets so far; in a sound table hardly more than the heap has */
+};
+
+/* Walks over a shard's buckets in the order of their hash bits, as the directory word leads to them; false at the end. *word is 0 for a
+ * part of the directory that can't be walked, or that leads to the same buckets again and again. With the shard's lock each bucket comes
+ * once. Without it, give the directory word as it is now, look at both words again afterwards, and pass over flags whose hash lies before
+ * the position that the bucket was found at: it may be the old one of a half published split. */
+bool fs_next_bucket(const flagstore *store, uint64_t directory_word, struct fs_walk *walk, uint64_t *word);
+
+static inline uint64_t fs_directory_word(const struct fs_shard *shard)
+{
+	return atomic_load_explicit(&shard->directory, memory_order_acquire);
+}
 
 #endif

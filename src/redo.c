@@ -15,32 +15,31 @@ static uint32_t room_of(uint32_t kind)
 	return bytes / (uint32_t)sizeof(struct fs_redo_change);
 }
 
-struct fs_redo *fs_redo_of(flagstore *store, struct fs_shard *leader, uint32_t *room)
+const struct fs_redo *fs_redo_of(const flagstore *store, const struct fs_shard *leader, uint32_t *room)
 {
 	fs_block block = atomic_load_explicit(&leader->redo, memory_order_acquire);
 	uint32_t kind = fs_block_kind(block);
-	const void *place;
 
 	if (!block || kind < FS_KIND_REDO || kind >= FS_KINDS)
 		return NULL;
-	place = fs_at(store, fs_block_line(block), fs_kind_lines(kind));
 	*room = room_of(kind);
-	return place ? fs_writable(store, place) : NULL;
+	return fs_at(store, fs_block_line(block), fs_kind_lines(kind));
 }
 
 int fs_redo_reserve(flagstore *store, struct fs_shard *leader, uint32_t count)
 {
 	uint32_t room, kind = FS_KIND_REDO;
-	struct fs_redo *redo = fs_redo_of(store, leader, &room);
+	const struct fs_redo *had = fs_redo_of(store, leader, &room);
+	struct fs_redo *redo;
 	const void *place;
 	fs_block block;
 	int error;
 
-	if (redo && room >= count)
+	if (had && room >= count)
 		return FLAGSTORE_OK;
 	while (kind < FS_KINDS - 1 && room_of(kind) < count)
 		kind++;
-	fs_undertake(leader, FS_ENLARGING, redo ? atomic_load_explicit(&leader->redo, memory_order_relaxed) : 0, 0);
+	fs_undertake(leader, FS_ENLARGING, had ? atomic_load_explicit(&leader->redo, memory_order_relaxed) : 0, 0);
 	error = fs_block_take(store, leader, kind, 0, &block);
 	place = error ? NULL : fs_at(store, fs_block_line(block), fs_kind_lines(kind));
 	if (!place) {
@@ -69,7 +68,7 @@ void fs_redo_finish(flagstore *store, uint32_t index)
 {
 	struct fs_shard *shard = fs_shard_writable(store, index);
 	uint32_t leader = atomic_load_explicit(&shard->batch, memory_order_relaxed), room = 0, count;
-	struct fs_redo *redo = NULL;
+	const struct fs_redo *redo = NULL;
 
 	if (!leader)
 		return;

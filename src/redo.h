@@ -15,7 +15,7 @@
 #include "table.h"
 
 /* The leader's record, if it has one that exists; *room is how many changes it can hold. */
-struct fs_redo *fs_redo_of(flagstore *store, struct fs_shard *leader, uint32_t *room);
+const struct fs_redo *fs_redo_of(const flagstore *store, const struct fs_shard *leader, uint32_t *room);
 
 /* Sees to it that the leader has a record for count changes. Expects the leader's lock. Errors: ENOSPACE, EFULL, ECORRUPT. */
 int fs_redo_reserve(flagstore *store, struct fs_shard *leader, uint32_t count);

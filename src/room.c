@@ -76,7 +76,7 @@ int fs_room_take(flagstore *store, uint64_t end)
 {
 	struct fs_header *header = fs_header_writable(store);
 	uint32_t had = atomic_load_explicit(&header->room, memory_order_relaxed);
-	uint64_t from = (uint64_t)had * FS_LINE, need, want, limit = store->constants.max_bytes;
+	uint64_t from, need, want, limit = store->constants.max_bytes;
 	int error;
 
 	if (end <= had)
@@ -86,6 +86,9 @@ int fs_room_take(flagstore *store, uint64_t end)
 	if (need > limit)
 		return fs_fail(FLAGSTORE_EFULL, "segment %s has reached its maximum size of %llu bytes; create a larger one, or delete flags",
 		               store->path, (unsigned long long)limit);
+	/* What the header promises wrongly is taken with the rest: afterwards all of it counts as verified. */
+	from = fs_room_reaches(store, had) ? had : atomic_load_explicit(&store->room, memory_order_relaxed);
+	from *= FS_LINE;
 	want = from / 16 / FS_PAGE * FS_PAGE;
 	want = from + (want < CHUNK_MIN ? CHUNK_MIN : want > CHUNK_MAX ? CHUNK_MAX : want);
 	want = want < need ? need : want > limit ? limit : want;

@@ -11,6 +11,7 @@
 
 #include "error.h"
 #include "section.h"
+#include "sigbus.h"
 #include "table.h"
 #include "worker.h"
 
@@ -141,6 +142,8 @@ static int look_until_still(flagstore *store, struct snapshot *snapshot)
 	int tries = 0;
 
 	while (!try_once(snapshot)) {
+		if (fs_lost(store))
+			return fs_unless_lost(store, FLAGSTORE_OK);
 		if (++tries < TRIES)
 			continue;
 		if (store->write_map)
@@ -171,7 +174,7 @@ int flagstore_snapshot(flagstore *store, const char *const *keys, const size_t *
 			snapshot.sequences[shard_of(&snapshot, i)] = 0;
 	}
 	if (!error)
-		error = look_until_still(store, &snapshot);
+		error = fs_unless_lost(store, look_until_still(store, &snapshot));
 	for (size_t i = 0; !error && i < count; i++) {
 		flags[i] = (struct flagstore_flag){.exists = false};
 		if (snapshot.looks[i].exists)

@@ -3,7 +3,7 @@
  *
  * store.c: the point operations of the public API.
  *
- * A read is fs_find(). Every write is the same engine, write_flag(), with another rule: find the flag without a lock; ask the rule what
+ * A read is fs_find(). Every write is the same engine, write_key(), with another rule: find the flag without a lock; ask the rule what
  * it means for a flag in that state; nothing to do, or one compare-and-swap, and the write is over. Only what changes the
  * table's structure (insert, delete), or meets a FROZEN slot, whatever it wants of it, goes on under the shard's lock. */
 #include "store.h"
@@ -14,6 +14,7 @@
 #include "error.h"
 #include "grow.h"
 #include "section.h"
+#include "sigbus.h"
 #include "worker.h"
 
 /* --------------------------------------------------------------------------------------------------- reads */
@@ -44,7 +45,7 @@ int flagstore_lookup_n(const flagstore *store, const char *key, size_t length, s
 		return FLAGSTORE_EKEY;
 	if (fs_find(store, &sought, &found) != FS_FOUND) {
 		memset(flag, 0, sizeof *flag);
-		return FLAGSTORE_ENOTFOUND;
+		return fs_lost(store) ? FLAGSTORE_ETRUNCATED : FLAGSTORE_ENOTFOUND;
 	}
 	fs_slot_describe(store, found.slot, found.word, flag);
 	return FLAGSTORE_OK;
@@ -106,6 +107,9 @@ int fs_rule_apply(const struct fs_rule *rule, bool exists, uint64_t word, struct
 
 /* -------------------------------------------------------------------------------------------------- writes */
 
+/* A flip fails only when another one came in between; so among writers each gets his turn long before this. */
+#define FLIPS_MAX 1000000
+
 static int refused(const flagstore *store, const struct fs_key *key, int error)
 {
 	char text[FS_PRINTABLE_SIZE];
@@ -124,6 +128,14 @@ static int damaged(const flagstore *store, const struct fs_key *key)
 	               fs_printable(key->bytes, key->length, text));
 }
 
+static int restless(const flagstore *store, const struct fs_key *key)
+{
+	char text[FS_PRINTABLE_SIZE];
+
+	return fs_fail(FLAGSTORE_ECORRUPT, "segment %s: flag \"%s\" is being overwritten all the time by somebody who does not keep the rules",
+	               store->path, fs_printable(key->bytes, key->length, text));
+}
+
 static int insert(flagstore *store, struct fs_shard *shard, const struct fs_key *key, bool value)
 {
 	struct fs_found planted;
@@ -140,7 +152,7 @@ static int insert(flagstore *store, struct fs_shard *shard, const struct fs_key 
 static int write_locked(flagstore *store, struct fs_shard *shard, const struct fs_key *key, const struct fs_rule *rule,
                         struct fs_effect *effect)
 {
-	for (;;) {
+	for (int tries = 0; tries < FLIPS_MAX; tries++) {
 		struct fs_found found;
 		enum fs_outcome outcome = fs_find(store, key, &found);
 		int error;
@@ -166,6 +178,7 @@ static int write_locked(flagstore *store, struct fs_shard *shard, const struct f
 			break;
 		}
 	}
+	return restless(store, key);
 }
 
 static int write_under_lock(flagstore *store, const struct fs_key *key, const struct fs_rule *rule, struct fs_effect *effect)
@@ -182,7 +195,7 @@ static int write_under_lock(flagstore *store, const struct fs_key *key, const st
 	return error;
 }
 
-static int write_flag(flagstore *store, const char *bytes, size_t length, const struct fs_rule *rule, struct fs_effect *effect)
+static int write_key(flagstore *store, const char *bytes, size_t length, const struct fs_rule *rule, struct fs_effect *effect)
 {
 	struct fs_key key;
 	int error;
@@ -192,7 +205,7 @@ static int write_flag(flagstore *store, const char *bytes, size_t length, const 
 		               length && length <= FLAGSTORE_KEY_MAX ? " with a NUL byte in it" : "");
 	if (!fs_entered(store))
 		return fs_fail(FLAGSTORE_EREADONLY, "segment %s is attached read-only by this process", store->path);
-	for (;;) {
+	for (int tries = 0;; tries++) {
 		struct fs_found found;
 		enum fs_outcome outcome = fs_find(store, &key, &found);
 
@@ -215,10 +228,17 @@ static int write_flag(flagstore *store, const char *bytes, size_t length, const 
 		}
 		if (fs_flip(store, &found, effect->value))
 			break;
+		if (tries == FLIPS_MAX)
+			return restless(store, &key);
 	}
 	if (!error && effect->action != FS_KEEP)
 		fs_wake(store, fs_shard_writable(store, fs_hash_shard(key.hash, store->shard_bits)));
 	return error;
+}
+
+static int write_flag(flagstore *store, const char *bytes, size_t length, const struct fs_rule *rule, struct fs_effect *effect)
+{
+	return fs_unless_lost(store, write_key(store, bytes, length, rule, effect));
 }
 
 int flagstore_set_n(flagstore *store, const char *key, size_t length, bool value)

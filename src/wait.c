@@ -7,6 +7,7 @@
 
 #include "error.h"
 #include "futex.h"
+#include "sigbus.h"
 #include "table.h"
 
 /* How often a read-only attached store, which nobody can wake, looks at the flag. */
@@ -49,6 +50,8 @@ static bool has_changed(const flagstore *store, const struct fs_key *key, struct
 	flagstore_lookup_n(store, key->bytes, key->length, &now);
 	if (now.exists == flag->exists && now.version == flag->version)
 		return false;
+	if (fs_lost(store))
+		return false;
 	*flag = now;
 	return true;
 }
@@ -70,6 +73,8 @@ int flagstore_wait_n(const flagstore *store, const char *key, size_t length, str
 			fs_wish((flagstore *)(uintptr_t)store, shard, FS_WANTED_SHARD);
 		if (has_changed(store, &sought, flag))
 			return FLAGSTORE_OK;
+		if (fs_lost(store))
+			return fs_unless_lost(store, FLAGSTORE_OK);
 		if (!fs_next_sleep(&patience, store->write_map ? DOUBT_NS : POLL_NS, &sleep))
 			return fs_fail(FLAGSTORE_ETIMEDOUT, "segment %s: the flag did not change within %d ms", store->path, timeout_ms);
 		if (store->write_map)

@@ -12,6 +12,7 @@
 #include "fence.h"
 #include "futex.h"
 #include "key.h"
+#include "sigbus.h"
 #include "wait.h"
 
 /* How often a read-only attached store, which nobody can wake, looks at everything. */
@@ -102,6 +103,8 @@ static int take_picture(flagstore_watch *watch, uint32_t shard, struct picture *
 	fs_cursor_rewind(watch->cursor, shard, shard);
 	while ((error = flagstore_cursor_next(watch->cursor, &entry)) != FLAGSTORE_ENOTFOUND) {
 		/* What can't be walked is watched no more than it is listed. */
+		if (error == FLAGSTORE_ETRUNCATED)
+			break;
 		if (error)
 			continue;
 		if (!remember(picture, &entry)) {
@@ -251,8 +254,8 @@ int flagstore_watch_next(flagstore_watch *watch, struct flagstore_change *change
 		bool going_on = watch->shard < watch->store->constants.shards;
 		int error = tell(watch, change), slept;
 
-		if (error != FLAGSTORE_ENOTFOUND)
-			return error;
+		if (error != FLAGSTORE_ENOTFOUND || fs_lost(watch->store))
+			return fs_unless_lost(watch->store, error);
 		/* The rest of a round was begun before seen was read; only a whole one says that nothing has changed. */
 		if (going_on)
 			continue;

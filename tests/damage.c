@@ -16,6 +16,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include "layout.h"
 
 #define SOUND "sound"
@@ -419,12 +422,328 @@ static void the_checker_finds_each_planted_fault(void **state)
 	}
 }
 
+/* ----------------------------------------------------------------------------------------- chosen damage */
+
+static const uint64_t line_mask = (UINT64_C(1) << FS_WORD_LINE_BITS) - 1;
+
+/* A damaged copy of the sound segment, mapped. */
+static void open_damaged(void)
+{
+	copy_file(path_of(SOUND), path_of(DAMAGED));
+	open_file(DAMAGED);
+}
+
+static void close_damaged(void)
+{
+	close_file();
+	require(unlink(path_of(DAMAGED)) == 0);
+}
+
+static void a_bucket_deeper_than_its_directory_does_not_eat_all_room(void **state)
+{
+	char key[FLAGSTORE_KEY_MAX + 1];
+	int result = FLAGSTORE_OK;
+	flagstore *store;
+
+	(void)state;
+	make_sound(1, 25);
+	open_damaged();
+	find_places();
+	place.directory[0] |= UINT64_C(3) << FS_WORD_DEPTH_SHIFT;
+	store = attach(DAMAGED, 0);
+	for (unsigned i = 1000; result == FLAGSTORE_OK && i < 2000; i++)
+		result = flagstore_set(store, mixed_key(key, i), true);
+	require_int(FLAGSTORE_ECORRUPT, result);
+	require(info(store).used_bytes < 100 << 10);
+	flagstore_close(store);
+	close_damaged();
+}
+
+static void room_that_is_not_there_is_taken_with_what_lies_behind_it(void **state)
+{
+	char key[FLAGSTORE_KEY_MAX + 1];
+	flagstore_batch *batch;
+	flagstore *store;
+
+	(void)state;
+	make_sound(1, 600);
+	open_damaged();
+	/* Attached before: afterwards it is refused. */
+	store = attach(DAMAGED, 0);
+	header()->room += 2 * FS_PAGE_LINES;
+	require_ok(flagstore_batch_begin(store, &batch));
+	/* Its redo record is larger than all the room that is said to be there. */
+	for (unsigned i = 0; i < 600; i++)
+		require_ok(flagstore_batch_toggle(batch, mixed_key(key, i)));
+	require_ok(flagstore_batch_commit(batch, NULL));
+	require(info(store).file_bytes >= (uint64_t)header()->room * FS_LINE);
+	flagstore_close(store);
+	close_damaged();
+}
+
+static void sign_constants(void)
+{
+	header()->constants.check = XXH3_64bits(&header()->constants, offsetof(struct fs_constants, check));
+}
+
+static void a_header_with_a_right_check_value_and_wrong_fields_is_refused(void **state)
+{
+	(void)state;
+	make_sound(1, 25);
+	for (int i = 0; i < 9; i++) {
+		struct flagstore_options options = FLAGSTORE_OPTIONS_INIT;
+		struct fs_constants *constants;
+		flagstore *store = NULL;
+
+		open_damaged();
+		constants = &header()->constants;
+		switch (i) {
+		case 0: constants->created_ms = INT64_MAX; break;
+		case 1: constants->created_ms = -1; break;
+		case 2: constants->shards = 3; break;
+		case 3: constants->shards = 1 << 11; break;
+		case 4: constants->workers = 0; break;
+		case 5: constants->workers = UINT32_MAX; break;
+		case 6: constants->max_bytes += 1; break;
+		case 7: constants->max_bytes = UINT64_C(1) << 40; break;
+		default: header()->state = 7; break;
+		}
+		sign_constants();
+		note("field %d", i);
+		options.flags = FLAGSTORE_READ_ONLY;
+		require_error(FLAGSTORE_ECORRUPT, flagstore_attach(DAMAGED, &options, &store));
+		require_error(FLAGSTORE_ECORRUPT, flagstore_attach(DAMAGED, NULL, &store));
+		close_damaged();
+	}
+}
+
+static void a_segment_in_use_is_not_taken_over_because_its_state_was_damaged(void **state)
+{
+	char key[FLAGSTORE_KEY_MAX + 1];
+	flagstore *store, *other = NULL;
+
+	(void)state;
+	make_sound(1, 25);
+	open_damaged();
+	store = attach(DAMAGED, 0);
+	header()->state = FS_CREATING;
+	require_error_says(FLAGSTORE_EEXISTS, "in use", flagstore_create(DAMAGED, NULL, &other));
+	require(lookup(store, mixed_key(key, 1)).exists);
+	flagstore_close(store);
+	close_damaged();
+}
+
+/* One of the largest buckets. */
+static uint64_t large_bucket(void)
+{
+	uint64_t largest = 0;
+
+	for (uint32_t i = 0; i < header()->constants.shards; i++) {
+		const _Atomic uint64_t *entries = (const void *)at_line(shard(i)->directory & line_mask);
+
+		for (uint32_t j = 0; j < 1u << (shard(i)->directory >> FS_WORD_DEPTH_SHIFT & 31); j++)
+			if ((entries[j] >> FS_WORD_CLASS_SHIFT & 15) >= (largest >> FS_WORD_CLASS_SHIFT & 15))
+				largest = entries[j];
+	}
+	return largest;
+}
+
+/* All shards have one directory, the largest possible, all of whose entries name one bucket. */
+static void lead_everything_to_one_bucket(void)
+{
+	uint64_t bucket = large_bucket() | (uint64_t)FS_DEPTH_MAX << FS_WORD_DEPTH_SHIFT;
+	uint32_t first = 1 << 15, lines = 1u << (FS_DEPTH_MAX - 3), end = first + lines;
+	int descriptor = open(path_of(DAMAGED), O_RDWR | O_CLOEXEC);
+
+	require(descriptor >= 0 && posix_fallocate(descriptor, 0, (off_t)end * FS_LINE) == 0);
+	close(descriptor);
+	for (uint32_t i = 0; i < 1u << FS_DEPTH_MAX; i++)
+		((uint64_t *)(void *)(file.bytes + (size_t)first * FS_LINE))[i] = bucket;
+	header()->room = end;
+	header()->heap = (header()->heap & ~(uint64_t)UINT32_MAX) | end;
+	for (uint32_t i = 0; i < header()->constants.shards; i++)
+		shard(i)->directory = first | (uint64_t)FS_DEPTH_MAX << FS_WORD_DEPTH_SHIFT | UINT64_C(1) << FS_WORD_COUNT_SHIFT;
+}
+
+static void walk_everything(void *argument)
+{
+	flagstore *store = attach(DAMAGED, *(uint32_t *)argument);
+	flagstore_watch *watch;
+	flagstore_cursor *cursor;
+	struct flagstore_change change;
+	struct flagstore_entry entry;
+	struct flagstore_info all;
+	uint64_t findings = 0, seen = 0;
+	int result;
+
+	require_ok(flagstore_info(store, &all));
+	require_ok(flagstore_cursor_open(store, &cursor));
+	while ((result = flagstore_cursor_next(cursor, &entry)) != FLAGSTORE_ENOTFOUND)
+		seen += result == FLAGSTORE_OK;
+	flagstore_cursor_close(cursor);
+	/* No flag more than once in a shard. */
+	require(seen <= FS_BUCKET_SLOTS_MAX * header()->constants.shards);
+	require_ok(flagstore_watch_open(store, &watch));
+	(void)flagstore_watch_next(watch, &change, 0);
+	flagstore_watch_close(watch);
+	require_ok(flagstore_check(store, NULL, NULL, &findings, NULL));
+	require(findings > 0);
+	flagstore_close(store);
+}
+
+static void a_table_that_leads_to_one_bucket_everywhere_is_left_in_time(void **state)
+{
+	uint32_t flags[] = {FLAGSTORE_READ_ONLY, 0};
+
+	(void)state;
+	make_sound(16, FLAGS);
+	for (size_t i = 0; i < 2; i++) {
+		open_damaged();
+		lead_everything_to_one_bucket();
+		require_int(0, child_status(child(walk_everything, &flags[i]), 30000));
+		close_damaged();
+	}
+}
+
+/* ------------------------------------------------------------------------------- words that never stand still */
+
+/* Two values of a word of the mapped file, one after the other, for ever. */
+struct flicker {
+	_Atomic uint64_t *word;
+	uint64_t values[2];
+};
+
+static void flicker(void *argument)
+{
+	const struct flicker *what = argument;
+
+	for (unsigned i = 0;; i++) {
+		atomic_store(what->word, what->values[i % 2]);
+		/* Now and then it stands still. */
+		if (i % 1000 == 0)
+			pause_us(1);
+	}
+}
+
+/* Uses the segment in a child for a while, as attached with these flags, while the word flickers. */
+static void use_while_flickering(struct flicker what, body *use, uint32_t flags)
+{
+	pid_t scribbler = child(flicker, &what);
+	int status = child_status(child(use, &flags), 30000);
+
+	require(child_kill(scribbler));
+	require_int(0, status);
+}
+
+static void check_for_a_while(void *argument)
+{
+	flagstore *store = attach(DAMAGED, *(uint32_t *)argument);
+	uint64_t findings;
+
+	for (int64_t end = now_ms() + 500; now_ms() < end;)
+		require_ok(flagstore_check(store, NULL, NULL, &findings, NULL));
+	flagstore_close(store);
+}
+
+static void a_checker_outlives_a_key_cell_that_comes_and_goes(void **state)
+{
+	uint32_t i = 0;
+
+	(void)state;
+	make_sound(1, 25);
+	open_damaged();
+	find_places();
+	while ((place.slots[i].key[0] & 0xff) <= FS_KEY_INLINE)
+		i++;
+	require(i < place.count);
+	use_while_flickering((struct flicker){&place.slots[i].key[FS_KEY_CELL], {place.slots[i].key[FS_KEY_CELL], UINT32_MAX}}, check_for_a_while,
+	                     0);
+	close_damaged();
+}
+
+static void a_checker_outlives_a_directory_that_grows_and_shrinks(void **state)
+{
+	uint64_t word;
+
+	(void)state;
+	make_sound(1, FLAGS);
+	open_damaged();
+	word = shard(0)->directory;
+	require((word >> FS_WORD_DEPTH_SHIFT & 31) >= 2);
+	use_while_flickering((struct flicker){&shard(0)->directory, {word, word - (UINT64_C(1) << FS_WORD_DEPTH_SHIFT)}}, check_for_a_while, 0);
+	close_damaged();
+}
+
+static void walk_for_a_while(void *argument)
+{
+	flagstore *store = attach(DAMAGED, *(uint32_t *)argument);
+
+	for (int64_t end = now_ms() + 500; now_ms() < end;) {
+		struct flagstore_entry entry;
+		flagstore_cursor *cursor;
+
+		require_ok(flagstore_cursor_open(store, &cursor));
+		while (flagstore_cursor_next(cursor, &entry) != FLAGSTORE_ENOTFOUND)
+			;
+		flagstore_cursor_close(cursor);
+	}
+	flagstore_close(store);
+}
+
+static void write_for_a_while(void *argument)
+{
+	flagstore *store = attach(DAMAGED, *(uint32_t *)argument);
+	char key[FLAGSTORE_KEY_MAX + 1];
+
+	for (int64_t end = now_ms() + 500; now_ms() < end;)
+		for (unsigned i = 0; i < 25; i++)
+			(void)flagstore_toggle(store, mixed_key(key, i), NULL);
+	flagstore_close(store);
+}
+
+/* A slot that lives in one life, and in another. */
+static struct flicker two_lives(void)
+{
+	_Atomic uint64_t *word = &place.slots[place.live].word;
+
+	return (struct flicker){word, {*word, *word ^ UINT64_C(1) << FS_INCARNATION_SHIFT}};
+}
+
+static void a_walk_passes_a_slot_that_never_stands_still(void **state)
+{
+	(void)state;
+	make_sound(1, 25);
+	open_damaged();
+	find_places();
+	use_while_flickering(two_lives(), walk_for_a_while, FLAGSTORE_READ_ONLY);
+	close_damaged();
+}
+
+static void a_write_gives_up_on_a_slot_that_never_stands_still(void **state)
+{
+	(void)state;
+	make_sound(1, 25);
+	open_damaged();
+	find_places();
+	use_while_flickering(two_lives(), write_for_a_while, 0);
+	close_damaged();
+}
+
 int main(void)
 {
 	const struct CMUnitTest all[] = {
 		cmocka_unit_test(a_reader_of_a_damaged_segment_neither_crashes_nor_hangs),
 		cmocka_unit_test(a_writer_to_a_damaged_segment_neither_crashes_nor_hangs),
 		cmocka_unit_test(the_checker_finds_each_planted_fault),
+		cmocka_unit_test(a_bucket_deeper_than_its_directory_does_not_eat_all_room),
+		cmocka_unit_test(room_that_is_not_there_is_taken_with_what_lies_behind_it),
+		cmocka_unit_test(a_header_with_a_right_check_value_and_wrong_fields_is_refused),
+		cmocka_unit_test(a_segment_in_use_is_not_taken_over_because_its_state_was_damaged),
+		cmocka_unit_test(a_table_that_leads_to_one_bucket_everywhere_is_left_in_time),
+		cmocka_unit_test(a_checker_outlives_a_key_cell_that_comes_and_goes),
+		cmocka_unit_test(a_checker_outlives_a_directory_that_grows_and_shrinks),
+		cmocka_unit_test(a_walk_passes_a_slot_that_never_stands_still),
+		cmocka_unit_test(a_write_gives_up_on_a_slot_that_never_stands_still),
 	};
 
 	return cmocka_run_group_tests(all, segments_setup, segments_teardown);

@@ -49,6 +49,11 @@ check "a wait ends with its segment" \
 	woken 3 'flagctl: segment t has been unlinked meanwhile' flagctl unlink t --force -- flagctl wait t a true
 
 flagctl create t && flagctl set t a true || exit 1
+check "and when it is cut short, by a sentence" woken 0 1 truncate -s 0 "$FLAGSTORE_DIR/flagstore.t" -- \
+	sh -c 'flagctl wait t a false 2>&1 | grep -c "cut short"'
+rm "$FLAGSTORE_DIR/flagstore.t"
+
+flagctl create t && flagctl set t a true || exit 1
 check "a watch shows a change" \
 	woken 0 "a true false" sh -c 'flagctl toggle t a' -- sh -c 'flagctl watch t --count 1 | cut -f 2-4 | tr "\t" " "'
 check "a watch says when and who" woken 0 1 flagctl toggle t a -- \

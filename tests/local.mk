@@ -30,6 +30,10 @@ test_programs = \
 	tests/space \
 	tests/forks \
 	tests/damage \
+	tests/truncation \
+	tests/bits \
+	tests/hostile \
+	tests/unchecked \
 	tests/deaths \
 	tests/instructions \
 	tests/stress
@@ -46,6 +50,12 @@ tests_space_CPPFLAGS = $(test_cppflags)
 tests_space_LDADD = $(test_libraries)
 tests_damage_CPPFLAGS = $(test_cppflags)
 tests_damage_LDADD = $(test_libraries)
+tests_hostile_CPPFLAGS = $(test_cppflags)
+tests_hostile_LDADD = $(test_libraries)
+tests_bits_CPPFLAGS = $(test_cppflags)
+tests_bits_LDADD = $(test_libraries)
+tests_truncation_CPPFLAGS = $(test_cppflags)
+tests_truncation_LDADD = $(test_libraries)
 tests_forks_CPPFLAGS = $(test_cppflags)
 tests_forks_LDADD = $(test_libraries)
 tests_stress_CPPFLAGS = $(test_cppflags)
@@ -60,6 +70,11 @@ tests_instructions_LDFLAGS = -Wl,-z,now
 # Killed at the points of the library that is built for it.
 tests_deaths_CPPFLAGS = $(test_cppflags) -DFLAGSTORE_POINTS
 tests_deaths_LDADD = tests/libsupport.la libflagstore-points.la $(CMOCKA_LIBS)
+
+# Must crash: the library is built with a planted fault.
+tests_unchecked_SOURCES = tests/hostile.c
+tests_unchecked_CPPFLAGS = $(test_cppflags) -DFLAGSTORE_UNCHECKED
+tests_unchecked_LDADD = tests/libsupport.la libflagstore-unchecked.la $(CMOCKA_LIBS)
 
 test_scripts = \
 	tests/header.sh \
@@ -108,5 +123,10 @@ check-kill: $(check_LTLIBRARIES) tests/instructions
 check-model:
 	$(AM_V_at)MODELS_LONG=1 $(run_tests) -k -t 7200 tests/models.sh
 
-.PHONY: check-kill check-model check-sanitizers
+# Segments scribbled over while they are in use, and each bit of one flipped. SOAK=seconds goes on for so long and until 100,000 damages
+# are done, whichever is later.
+check-hostile: $(check_LTLIBRARIES) tests/hostile tests/bits tests/unchecked tests/damage tests/truncation
+	$(AM_V_at)HOSTILE=all SOAK=$${SOAK:-60} $(run_tests) -k -t 864000 tests/hostile tests/bits tests/unchecked tests/damage tests/truncation
+
+.PHONY: check-hostile check-kill check-model check-sanitizers
 CLEANFILES += tests/logs/*.log

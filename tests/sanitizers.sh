@@ -9,7 +9,7 @@ set -u
 . "$top_srcdir/tests/tap.sh"
 seconds=${SANITIZER_SECONDS:-10}
 # Not space.c, whose kernel calls these checks see nothing of, and deaths.c, whose processes do not live to report.
-units='points segments reads batches damage forks'
+units='points segments reads batches damage truncation bits hostile forks'
 CMOCKA_LIBS=${CMOCKA_LIBS:--lcmocka}
 
 # build SANITIZER PROGRAM...: into $work/SANITIZER/

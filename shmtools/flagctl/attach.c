@@ -44,6 +44,8 @@ int attach_still_there(const char *name, const flagstore *store)
 
 	if (error)
 		return failure_of_library(error);
+	if (info.truncated)
+		return failure_of(FLAGSTORE_ETRUNCATED, "segment %s has been cut short meanwhile", name);
 	if (info.retired)
 		return failure_of(FLAGSTORE_ENOSEGMENT, "segment %s has been unlinked meanwhile", name);
 	return STATUS_DONE;

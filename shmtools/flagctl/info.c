@@ -24,7 +24,7 @@ static void print_text(const struct flagstore_info *info)
 	print_line("created", moment_text(info->created_ms).text);
 	snprintf(line, sizeof line, "%u", info->layout);
 	print_line("layout", line);
-	snprintf(line, sizeof line, "%s%s", info->retired ? "retired" : "ready", info->laboratory ? ", laboratory" : "");
+	snprintf(line, sizeof line, "%s%s", info->truncated ? "truncated" : info->retired ? "retired" : "ready", info->laboratory ? ", laboratory" : "");
 	print_line("state", line);
 	snprintf(line, sizeof line, "%04o, owner %u, group %u", info->mode & 07777, info->owner, info->group);
 	print_line("permissions", line);
@@ -75,8 +75,8 @@ static json_t *make_json(const struct flagstore_info *info)
 	json_t *document;
 
 	snprintf(mode, sizeof mode, "%04o", info->mode & 07777);
-	document = json_pack("{s:o, s:s, s:s, s:b, s:b}", "path", output_text(info->path), "uuid", info->uuid, "mode", mode,
-	                     "retired", (int)info->retired, "laboratory", (int)info->laboratory);
+	document = json_pack("{s:o, s:s, s:s, s:b, s:b, s:b}", "path", output_text(info->path), "uuid", info->uuid, "mode", mode,
+	                     "retired", (int)info->retired, "truncated", (int)info->truncated, "laboratory", (int)info->laboratory);
 	for (size_t i = 0; document && i < sizeof numbers / sizeof *numbers; i++)
 		json_object_set_new(document, numbers[i].name, json_integer((json_int_t)numbers[i].number));
 	return document;

@@ -4,6 +4,8 @@
  * flagctl: administration of segments and their flags. */
 #include <stddef.h>
 
+#include <flagstore.h>
+
 #include "commands.h"
 
 static const struct cli_command *const commands[] = {
@@ -21,5 +23,7 @@ static const struct cli_program flagctl = {
 
 int main(int argc, char **argv)
 {
+	/* A segment that is cut short meanwhile makes a sentence then, not a signal. Should this fail, it is as if nothing had been asked. */
+	(void)flagstore_catch_sigbus();
 	return cli_main(&flagctl, argc, argv);
 }
