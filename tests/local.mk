@@ -32,6 +32,7 @@ test_programs = \
 	tests/damage \
 	tests/deaths \
 	tests/instructions \
+	tests/waiters \
 	tests/stress
 
 tests_points_CPPFLAGS = $(test_cppflags)
@@ -48,6 +49,8 @@ tests_damage_CPPFLAGS = $(test_cppflags)
 tests_damage_LDADD = $(test_libraries)
 tests_forks_CPPFLAGS = $(test_cppflags)
 tests_forks_LDADD = $(test_libraries)
+tests_waiters_CPPFLAGS = $(test_cppflags)
+tests_waiters_LDADD = $(test_libraries)
 tests_stress_CPPFLAGS = $(test_cppflags)
 tests_stress_LDADD = $(test_libraries)
 
