@@ -14,6 +14,10 @@ endif
 tests_libsupport_la_SOURCES = \
 	tests/afterlife.c \
 	tests/afterlife.h \
+	tests/linearize.c \
+	tests/linearize.h \
+	tests/model.c \
+	tests/model.h \
 	tests/operations.c \
 	tests/operations.h \
 	tests/support.c \
@@ -33,6 +37,7 @@ test_programs = \
 	tests/deaths \
 	tests/instructions \
 	tests/waiters \
+	tests/orders \
 	tests/stress
 
 tests_points_CPPFLAGS = $(test_cppflags)
@@ -51,6 +56,8 @@ tests_forks_CPPFLAGS = $(test_cppflags)
 tests_forks_LDADD = $(test_libraries)
 tests_waiters_CPPFLAGS = $(test_cppflags)
 tests_waiters_LDADD = $(test_libraries)
+tests_orders_CPPFLAGS = $(test_cppflags)
+tests_orders_LDADD = $(test_libraries)
 tests_stress_CPPFLAGS = $(test_cppflags)
 tests_stress_LDADD = $(test_libraries)
 
