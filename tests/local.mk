@@ -20,6 +20,8 @@ tests_libsupport_la_SOURCES = \
 	tests/model.h \
 	tests/operations.c \
 	tests/operations.h \
+	tests/recorder.c \
+	tests/recorder.h \
 	tests/support.c \
 	tests/support.h
 tests_libsupport_la_CPPFLAGS = $(test_cppflags)
@@ -38,6 +40,7 @@ test_programs = \
 	tests/instructions \
 	tests/waiters \
 	tests/orders \
+	tests/linear \
 	tests/stress
 
 tests_points_CPPFLAGS = $(test_cppflags)
@@ -58,6 +61,8 @@ tests_waiters_CPPFLAGS = $(test_cppflags)
 tests_waiters_LDADD = $(test_libraries)
 tests_orders_CPPFLAGS = $(test_cppflags)
 tests_orders_LDADD = $(test_libraries)
+tests_linear_CPPFLAGS = $(test_cppflags)
+tests_linear_LDADD = $(test_libraries)
 tests_stress_CPPFLAGS = $(test_cppflags)
 tests_stress_LDADD = $(test_libraries)
 
@@ -101,5 +106,9 @@ check-sanitizers:
 check-kill: $(check_LTLIBRARIES) tests/instructions
 	$(AM_V_at)KILL_EVERY=$${KILL_EVERY:-1} $(run_tests) -k -t 86400 tests/instructions
 
-.PHONY: check-kill check-sanitizers
+# Histories of all operations, judged. SOAK=seconds: until they are over and 10 million operations have been judged.
+check-linear: $(check_LTLIBRARIES) tests/linear
+	$(AM_V_at)SOAK=$${SOAK:-} PROGRESS=$$([ -t 2 ] && tty <&2) $(run_tests) -k -t 86400 tests/linear
+
+.PHONY: check-kill check-linear check-sanitizers
 CLEANFILES += tests/logs/*.log
