@@ -74,6 +74,39 @@ static uint64_t coarse_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+/* An unlock wakes one of those who sleep. If that one is killed before it has the lock, and another one, who did not sleep, has taken
+ * the lock meanwhile and knows of no sleepers, nobody wakes the others: they would sleep beside a free lock. So each looks again
+ * after a short while. */
+#define SLEEP_NS 20000000
+
+static bool earlier(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec != b->tv_sec ? a->tv_sec < b->tv_sec : a->tv_nsec < b->tv_nsec;
+}
+
+static int wait_for_lock(pthread_mutex_t *mutex, const struct timespec *end)
+{
+	int error;
+
+	do {
+		struct timespec now, until;
+
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		if (!earlier(&now, end)) {
+			error = pthread_mutex_trylock(mutex);
+			return error == EBUSY ? ETIMEDOUT : error;
+		}
+		until = now;
+		until.tv_nsec += SLEEP_NS;
+		if (until.tv_nsec >= 1000000000) {
+			until.tv_nsec -= 1000000000;
+			until.tv_sec++;
+		}
+		error = pthread_mutex_clocklock(mutex, CLOCK_MONOTONIC, earlier(&until, end) ? &until : end);
+	} while (error == ETIMEDOUT);
+	return error;
+}
+
 int fs_lock(flagstore *store, uint32_t index, struct fs_deadline *deadline)
 {
 	struct fs_shard *shard = fs_shard_writable(store, index);
@@ -83,7 +116,7 @@ int fs_lock(flagstore *store, uint32_t index, struct fs_deadline *deadline)
 		atomic_fetch_add_explicit(&shard->waits, 1, memory_order_relaxed);
 		if (!deadline->set)
 			set_deadline(store, deadline);
-		error = pthread_mutex_clocklock(&shard->mutex, CLOCK_MONOTONIC, &deadline->at);
+		error = wait_for_lock(&shard->mutex, &deadline->at);
 	}
 	switch (error) {
 	case 0:

@@ -14,8 +14,14 @@ endif
 tests_libsupport_la_SOURCES = \
 	tests/afterlife.c \
 	tests/afterlife.h \
+	tests/linearize.c \
+	tests/linearize.h \
+	tests/model.c \
+	tests/model.h \
 	tests/operations.c \
 	tests/operations.h \
+	tests/recorder.c \
+	tests/recorder.h \
 	tests/support.c \
 	tests/support.h
 tests_libsupport_la_CPPFLAGS = $(test_cppflags)
@@ -36,6 +42,9 @@ test_programs = \
 	tests/unchecked \
 	tests/deaths \
 	tests/instructions \
+	tests/waiters \
+	tests/orders \
+	tests/linear \
 	tests/stress
 
 tests_points_CPPFLAGS = $(test_cppflags)
@@ -58,6 +67,12 @@ tests_truncation_CPPFLAGS = $(test_cppflags)
 tests_truncation_LDADD = $(test_libraries)
 tests_forks_CPPFLAGS = $(test_cppflags)
 tests_forks_LDADD = $(test_libraries)
+tests_waiters_CPPFLAGS = $(test_cppflags)
+tests_waiters_LDADD = $(test_libraries)
+tests_orders_CPPFLAGS = $(test_cppflags)
+tests_orders_LDADD = $(test_libraries)
+tests_linear_CPPFLAGS = $(test_cppflags)
+tests_linear_LDADD = $(test_libraries)
 tests_stress_CPPFLAGS = $(test_cppflags)
 tests_stress_LDADD = $(test_libraries)
 
@@ -128,5 +143,9 @@ check-model:
 check-hostile: $(check_LTLIBRARIES) tests/hostile tests/bits tests/unchecked tests/damage tests/truncation
 	$(AM_V_at)HOSTILE=all SOAK=$${SOAK:-60} $(run_tests) -k -t 864000 tests/hostile tests/bits tests/unchecked tests/damage tests/truncation
 
-.PHONY: check-hostile check-kill check-model check-sanitizers
+# Histories of all operations, judged. SOAK=seconds: until they are over and 10 million operations have been judged.
+check-linear: $(check_LTLIBRARIES) tests/linear
+	$(AM_V_at)SOAK=$${SOAK:-} PROGRESS=$$([ -t 2 ] && tty <&2) $(run_tests) -k -t 86400 tests/linear
+
+.PHONY: check-hostile check-kill check-linear check-model check-sanitizers
 CLEANFILES += tests/logs/*.log

@@ -9,7 +9,7 @@ set -u
 . "$top_srcdir/tests/tap.sh"
 seconds=${SANITIZER_SECONDS:-10}
 # Not space.c, whose kernel calls these checks see nothing of, and deaths.c, whose processes do not live to report.
-units='points segments reads batches damage truncation bits hostile forks'
+units='points segments reads batches damage truncation bits hostile forks orders'
 CMOCKA_LIBS=${CMOCKA_LIBS:--lcmocka}
 
 # build SANITIZER PROGRAM...: into $work/SANITIZER/
@@ -20,7 +20,7 @@ build() {
 
 	shift
 	mkdir "$folder" && cd "$folder" || return 1
-	sources=("$top_srcdir"/src/*.c "$top_srcdir"/tests/{support,operations}.c)
+	sources=("$top_srcdir"/src/*.c "$top_srcdir"/tests/{support,operations,linearize,model}.c)
 	[ "$sanitizer" != thread ] || sources+=("$top_srcdir/tests/clocklock.c")
 	printf '%s\n' "${sources[@]}" | xargs -P 2 -n 8 $CC $flags -c || return 1
 	for name in "$@"; do
