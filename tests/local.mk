@@ -35,6 +35,7 @@ test_programs = \
 	tests/batches \
 	tests/space \
 	tests/forks \
+	tests/environments \
 	tests/damage \
 	tests/truncation \
 	tests/bits \
@@ -65,6 +66,8 @@ tests_bits_CPPFLAGS = $(test_cppflags)
 tests_bits_LDADD = $(test_libraries)
 tests_truncation_CPPFLAGS = $(test_cppflags)
 tests_truncation_LDADD = $(test_libraries)
+tests_environments_CPPFLAGS = $(test_cppflags)
+tests_environments_LDADD = $(test_libraries)
 tests_forks_CPPFLAGS = $(test_cppflags)
 tests_forks_LDADD = $(test_libraries)
 tests_waiters_CPPFLAGS = $(test_cppflags)
