@@ -93,21 +93,21 @@ static void kill_at_every_point_of(const struct operation *operation)
 {
 	struct scene scene;
 	unsigned long all, point, tried = 0, happened = 0;
+	struct witnesses witnesses;
 	struct recovery recovery;
 
 	open_scene(operation, &scene);
 	all = points_of(operate, &scene);
 	require(all > 0);
+	call_witnesses(&witnesses, &scene);
 	for (point = 1; point <= all; point += step_after(point, all)) {
-		struct witnesses witnesses;
-
-		call_witnesses(&witnesses, &scene);
+		rewind_victim(&witnesses);
 		require(dies_at(point, operate, &scene));
 		note("%s, killed at point %lu (%s)", scene.operation->name, point, points->name);
 		happened += require_recovered(&witnesses, point % FIRSTS, &recovery);
-		dismiss_witnesses(&witnesses);
 		tried++;
 	}
+	dismiss_witnesses(&witnesses);
 	printf("# %-55s %5lu points, killed at %4lu, had happened %4lu times\n", operation->name, all, tried, happened);
 	close_scene(&scene);
 }
@@ -135,28 +135,26 @@ static void come_next(void *argument)
 }
 
 /* The writer dies at its point; the next one at its first, the one after it at its second ... */
-static unsigned long die_in_a_row(struct scene *scene, unsigned long point)
+static unsigned long die_in_a_row(struct witnesses *witnesses, struct scene *scene, unsigned long point)
 {
 	unsigned long deaths = 1, next = 1;
-	struct witnesses witnesses;
 	struct recovery recovery;
 
-	call_witnesses(&witnesses, scene);
+	rewind_victim(witnesses);
 	require(dies_at(point, operate, scene));
 	note("%s, killed at point %lu (%s)", scene->operation->name, point, points->name);
 	while (dies_at(next, come_next, NULL)) {
 		note("%s, killed at point %lu, the last of those after it at %lu (%s)", scene->operation->name, point, next,
 		     points->name);
 		if (deaths % 8 == 0)
-			require_reader_unharmed(&witnesses);
+			require_reader_unharmed(witnesses);
 		deaths++;
 		next++;
 		/* Most of the points behind belong to the inserts, which have had their turn. */
 		if (deaths > 60)
 			next += next / 8;
 	}
-	(void)require_recovered(&witnesses, FIRST_NEIGHBOUR, &recovery);
-	dismiss_witnesses(&witnesses);
+	(void)require_recovered(witnesses, FIRST_NEIGHBOUR, &recovery);
 	return deaths;
 }
 
@@ -166,14 +164,17 @@ static void a_recovery_killed_again_and_again_comes_to_its_end(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < operations_count; i++) {
+		struct witnesses witnesses;
 		struct scene scene;
 		unsigned long all, step;
 
 		open_scene(&operations[i], &scene);
 		all = points_of(operate, &scene);
 		step = getenv("FLAGSTORE_TEST_EVERY_POINT") ? 1 : 1 + all / 12;
+		call_witnesses(&witnesses, &scene);
 		for (unsigned long point = 1; point <= all; point += step)
-			deaths += die_in_a_row(&scene, point);
+			deaths += die_in_a_row(&witnesses, &scene, point);
+		dismiss_witnesses(&witnesses);
 		close_scene(&scene);
 	}
 	printf("# %lu deaths in a row\n", deaths);
@@ -188,24 +189,25 @@ static void a_recovery_killed_anywhere_is_done_by_the_next(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < operations_count; i++) {
+		struct witnesses witnesses;
 		struct scene scene;
 		unsigned long all;
 
 		open_scene(&operations[i], &scene);
 		all = points_of(operate, &scene);
+		call_witnesses(&witnesses, &scene);
 		for (int round = 0; round < 30; round++) {
 			unsigned long point = 1 + random_next(&random) % all, second = 1 + random_next(&random) % 60;
-			struct witnesses witnesses;
 
-			call_witnesses(&witnesses, &scene);
+			rewind_victim(&witnesses);
 			require(dies_at(point, operate, &scene));
 			note("%s, killed at point %lu (%s)", scene.operation->name, point, points->name);
 			(void)dies_at(second, come_next, NULL);
 			note("%s, killed at point %lu, then the next at %lu (%s)", scene.operation->name, point, second, points->name);
 			(void)require_recovered(&witnesses, FIRST_NEIGHBOUR, &recovery);
-			dismiss_witnesses(&witnesses);
 			pairs++;
 		}
+		dismiss_witnesses(&witnesses);
 		close_scene(&scene);
 	}
 	printf("# %u pairs of deaths\n", pairs);

@@ -45,8 +45,8 @@ check 'a bucket is said to be complete before it is filled' catches grow.c \
 	move_flags(store, old, fs_dir_depth(old_word), fresh, split);' \
 	'an insert that grows a bucket'
 check 'a batch is said to be committed before it is written down' catches batch.c \
-	'		FS_NOTE(&redo->committed, 0);' \
-	'		FS_NOTE(&redo->committed, 1);' \
+	'fs_writable(store, had))->committed, 0);' \
+	'fs_writable(store, had))->committed, 1);' \
 	'a later batch of inserts'
 check 'a flag is deleted after its slot was given away' catches change.c \
 	'	while (!atomic_compare_exchange_weak_explicit(&slot->word, &word, fs_word_with_state(fs_word_next(word, false), FS_DEAD),
