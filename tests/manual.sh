@@ -63,12 +63,34 @@ same_offsets() {
 	$CC -std=c11 -D_GNU_SOURCE -I"$top_srcdir/include" -I"$top_srcdir/src" -fsyntax-only "$work/offsets.c"
 }
 
+# Each "N NAME" as a claim on the states and phases; so with the size classes and the kinds of block, sentence by sentence.
+same_numbers() {
+	local page=$top_srcdir/man/flagstore.5 first
+
+	{
+		echo '#include "layout.h"'
+		sed -n 's/^\.It \([0-9]\) \([A-Z]*\)$/static_assert(FS_\2 == \1, "\2");/p' "$page"
+		echo 'static const unsigned slots[] = FS_BUCKET_SLOTS, said[] = {'
+		sed -n 's/^The size classes 0 to [0-9] have \(.*\) and \(.*\) slots\.$/\1, \2/p' "$page"
+		echo '}; static_assert(sizeof slots == sizeof said, "size classes");'
+		set -- BUCKET CELL DIRECTORY REDO
+		for first in $(grep -E '^0 to [0-9]+ buckets by size class' "$page" | grep -oE '[0-9]+ to [0-9]+ (b|k|d|r)' | cut -d ' ' -f 1); do
+			echo "static_assert(FS_KIND_$1 == $first, \"$1\");"
+			shift
+		done
+	} >"$work/numbers.c"
+	[ "$(grep -c static_assert "$work/numbers.c")" -eq 17 ] || { cat "$work/numbers.c"; return 1; }
+	$CC -std=c11 -D_GNU_SOURCE -I"$top_srcdir/include" -I"$top_srcdir/src" -fsyntax-only "$work/numbers.c" || return 1
+	[ "$(sed -n 's/^#define FS_BUCKET_SLOTS {\(.*\)}/\1/p' "$top_srcdir/src/layout.h")" = \
+		"$(sed -n 's/^The size classes 0 to [0-9] have \(.*\) and \(.*\) slots\.$/\1, \2/p' "$page")" ]
+}
+
 if ! command -v mandoc >/dev/null; then
 	echo "1..0 # SKIP there is no mandoc: apt-get install mandoc"
 	exit 0
 fi
 pages=$(ls "$top_srcdir"/man/*.[1-9])
-echo "1..$(($(echo "$pages" | wc -w) + 5))"
+echo "1..$(($(echo "$pages" | wc -w) + 6))"
 for page in $pages; do
 	check "$(basename "$page") is well-formed" mandoc -Tlint -Wwarning "$page"
 done
@@ -77,3 +99,4 @@ check "with the same types" same_prototypes
 check "and describes each of them" described
 check "flagstore(3) lists the errors of the header" same_errors
 check "flagstore(5) has the offsets of the layout" same_offsets
+check "and its states, phases, size classes and kinds of block" same_numbers
