@@ -6,7 +6,7 @@
  * attached, those who come, the next writer and the checker are asked what they see (afterlife.h), and all starts anew
  * from the same bytes.
  *
- *     KILL_EVERY=n   kills at every n-th instruction of what has more than 2500; 1: at each of all; and recoveries after five deaths of
+ *     KILL_EVERY=n   kills at every n-th instruction of what has more than 2500; 1: at each of all; and recoveries after two deaths of
  *                    each write. Without it after one, and n is chosen for each, so that the whole takes a minute or two. It is printed
  *     KILL_ONLY=TEXT only what has TEXT in its name
  *     KILL_JOBS=n    so many processes share the work (1)
@@ -370,7 +370,7 @@ static void a_recovery_killed_after_any_instruction_is_done_by_the_next(void **s
 	print_titles();
 	for (unsigned i = 0; i < operations_count; i++)
 		if (wanted("recovery") || wanted(operations[i].name))
-			kill_recoveries_of(&operations[i], getenv("KILL_EVERY") ? 5 : 1);
+			kill_recoveries_of(&operations[i], getenv("KILL_EVERY") ? 2 : 1);
 	require_int(before, violations);
 }
 

@@ -133,7 +133,8 @@ endif
 check-sanitizers:
 	$(AM_V_at)SANITIZER_SECONDS=60 $(run_tests) -k -t 1800 tests/sanitizers.sh
 
-# Killed after each single instruction: an hour or two. KILL_EVERY=n leaves out the others of what is long.
+# Killed after each single instruction, of which there are some 3 million: hours, or a night on a slow machine. KILL_EVERY=n leaves out
+# the others of what is long.
 check-kill: $(check_LTLIBRARIES) tests/instructions
 	$(AM_V_at)KILL_EVERY=$${KILL_EVERY:-1} KILL_JOBS=$${KILL_JOBS:-$$(nproc)} CMOCKA_MESSAGE_OUTPUT=TAP tests/instructions
 
