@@ -95,6 +95,7 @@ tests_unchecked_CPPFLAGS = $(test_cppflags) -DFLAGSTORE_UNCHECKED
 tests_unchecked_LDADD = tests/libsupport.la libflagstore-unchecked.la $(CMOCKA_LIBS)
 
 test_scripts = \
+	tests/fuzz.sh \
 	tests/header.sh \
 	tests/manual.sh \
 	tests/models.sh \
@@ -115,8 +116,39 @@ EXTRA_DIST += \
 	tests/models/model.pml \
 	tests/models/table.pml
 
+# What tests/fuzz.sh compiles, and inputs that are worth another look.
+EXTRA_DIST += \
+	tests/fuzz/entry.h \
+	tests/fuzz/import.c \
+	tests/fuzz/replay.c \
+	tests/fuzz/segment.c \
+	tests/fuzz/corpus/import/flagd-array \
+	tests/fuzz/corpus/import/flagd-object \
+	tests/fuzz/corpus/import/key \
+	tests/fuzz/corpus/import/key-faulty \
+	tests/fuzz/corpus/import/key-long \
+	tests/fuzz/corpus/import/tsv \
+	tests/fuzz/corpus/import/tsv-faulty \
+	tests/fuzz/corpus/segment/batch-under-way \
+	tests/fuzz/corpus/segment/died \
+	tests/fuzz/corpus/segment/directory-copied \
+	tests/fuzz/corpus/segment/free-list \
+	tests/fuzz/corpus/segment/heap \
+	tests/fuzz/corpus/segment/phase-doubling \
+	tests/fuzz/corpus/segment/phase-filling \
+	tests/fuzz/corpus/segment/phase-founding \
+	tests/fuzz/corpus/segment/phase-keying \
+	tests/fuzz/corpus/segment/phase-publishing \
+	tests/fuzz/corpus/segment/phase-releasing \
+	tests/fuzz/corpus/segment/rebooted \
+	tests/fuzz/corpus/segment/room \
+	tests/fuzz/corpus/segment/shards-signed \
+	tests/fuzz/corpus/segment/unchanged-both \
+	tests/fuzz/corpus/segment/unchanged-read \
+	tests/fuzz/corpus/segment/unchanged-write
+
 # The longest first: they run side by side.
-longest = tests/sanitizers.sh tests/stress tests/flaglab-run.sh tests/instructions tests/deaths tests/models.sh
+longest = tests/sanitizers.sh tests/stress tests/fuzz.sh tests/flaglab-run.sh tests/instructions tests/deaths tests/models.sh
 CHECKS = $(longest) $(filter-out $(longest),$(test_programs) $(dist_check_SCRIPTS))
 run_tests = top_srcdir='$(top_srcdir)' top_builddir='$(top_builddir)' CC='$(CC)' CFLAGS='$(CFLAGS)' \
 	CMOCKA_CFLAGS='$(CMOCKA_CFLAGS)' CMOCKA_LIBS='$(CMOCKA_LIBS)' $(srcdir)/tests/run
@@ -147,9 +179,13 @@ check-model:
 check-hostile: $(check_LTLIBRARIES) tests/hostile tests/bits tests/unchecked tests/damage tests/truncation
 	$(AM_V_at)HOSTILE=all SOAK=$${SOAK:-60} $(run_tests) -k -t 864000 tests/hostile tests/bits tests/unchecked tests/damage tests/truncation
 
+# Fuzzers on a segment's file and on what is imported, for SOAK=seconds each, side by side. Needs clang and its libFuzzer.
+check-fuzz: libflagstore-internal.la
+	$(AM_V_at)FUZZ_REQUIRED=yes FUZZ_SECONDS=$${SOAK:-30} $(run_tests) -k -t 864000 tests/fuzz.sh
+
 # Histories of all operations, judged. SOAK=seconds: until they are over and 10 million operations have been judged.
 check-linear: $(check_LTLIBRARIES) tests/linear
 	$(AM_V_at)SOAK=$${SOAK:-} PROGRESS=$$([ -t 2 ] && tty <&2) $(run_tests) -k -t 86400 tests/linear
 
-.PHONY: check-hostile check-kill check-linear check-model check-sanitizers
+.PHONY: check-fuzz check-hostile check-kill check-linear check-model check-sanitizers
 CLEANFILES += tests/logs/*.log
