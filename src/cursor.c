@@ -83,7 +83,7 @@ static bool copy_slot(flagstore_cursor *cursor, const struct fs_slot *slot, uint
 		}
 		/* While a split is being published the old bucket may still stand for its second half, with the first half's flags in it. And
 		 * a damaged directory may name a bucket in many places, in one of which the flag is looked for. */
-		if (!copied->length || hash < cursor->walk.position || hash >= end)
+		if (!fs_key_valid(cursor->text + copied->key, copied->length) || hash < cursor->walk.position || hash >= end)
 			return true;
 		fs_slot_describe(cursor->store, slot, second, &copied->flag);
 		cursor->text[*text_length + copied->length] = 0;

@@ -44,9 +44,12 @@ check 'a bucket is said to be complete before it is filled' catches grow.c \
 	'	FS_NOTE(&shard->phase, FS_PUBLISHING);
 	move_flags(store, old, fs_dir_depth(old_word), fresh, split);' \
 	'an insert that grows a bucket'
-check 'a batch is said to be committed before it is written down' catches batch.c \
-	'fs_writable(store, had))->committed, 0);' \
-	'fs_writable(store, had))->committed, 1);' \
+check 'a batch is applied before it is said to be committed' catches batch.c \
+	'	FS_NOTE(&redo->committed, 1);
+	FS_POINT("committed");
+	apply(commit);' \
+	'	apply(commit);
+	FS_NOTE(&redo->committed, 1);' \
 	'a later batch of inserts'
 check 'a flag is deleted after its slot was given away' catches change.c \
 	'	while (!atomic_compare_exchange_weak_explicit(&slot->word, &word, fs_word_with_state(fs_word_next(word, false), FS_DEAD),

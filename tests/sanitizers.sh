@@ -4,10 +4,10 @@
 #
 # sanitizers.sh: the library and the tests once more under gcc's sanitizers: all unit tests and the stress test for wrong addresses
 # and undefined behaviour, the stress test in threads for data races. Compiled here, whatever the build was configured for.
-# $SANITIZER_SECONDS is how long each stress runs (10).
+# $SANITIZER_SECONDS is how long each stress runs (5).
 set -u
 . "$top_srcdir/tests/tap.sh"
-seconds=${SANITIZER_SECONDS:-10}
+seconds=${SANITIZER_SECONDS:-5}
 # Not space.c, whose kernel calls these checks see nothing of, and deaths.c, whose processes do not live to report.
 units='points segments reads batches damage truncation bits hostile forks orders'
 CMOCKA_LIBS=${CMOCKA_LIBS:--lcmocka}
