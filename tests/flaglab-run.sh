@@ -214,7 +214,8 @@ static int lie(const char *wanted, const char *who)
 	if (!lie || strcmp(lie, wanted) != 0)
 		return 0;
 	prctl(PR_GET_NAME, name);
-	return strcmp(name, who) == 0 && ++count % 50 == 0;
+	/* There are few handles, and a lie about a flag that is false anyway is none. */
+	return strcmp(name, who) == 0 && ++count % (strcmp(wanted, "handle") == 0 ? 5 : 50) == 0;
 }
 
 bool flagstore_get_n(const flagstore *store, const char *key, size_t length)
