@@ -183,8 +183,9 @@ int flagstore_lookup_n(const flagstore *store, const char *key, size_t length, s
 
 /* -------------------------------------------------------------------------------------------- point writes
  *
- * A change of an existing flag is one compare-and-swap and takes no lock. Inserts and deletes lock the flag's shard and
- * wait for it no longer than the lock wait limit. A change is visible to every process when the call returns.
+ * A change of an existing flag is one compare-and-swap and takes no lock, unless growth is just moving the flag or it is
+ * part of a batch under way. Such a change, and every insert and delete, locks the flag's shard and waits for it no longer
+ * than the lock wait limit. A change is visible to every process when the call returns.
  * Errors of all: EKEY, EREADONLY, ETIMEDOUT (flagstore_detail() names the lock's holder), ECORRUPT, ETRUNCATED (after
  * flagstore_catch_sigbus()), and those named with each. */
 

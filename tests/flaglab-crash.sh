@@ -117,28 +117,7 @@ killed_parent() {
 check "the parent is killed: no process stays behind, and its flags can be deleted" as_before t killed_parent
 
 # Planted faults: a library between flaglab and the store that lies now and then.
-cat >"$work/liar.c" <<'END2'
-#include <dlfcn.h>
-#include <flagstore.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/prctl.h>
-#include <unistd.h>
-
-#define TRUTH(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
-
-/* Whether it is time for this lie, in a process of this name. */
-static int lie(const char *wanted, const char *who)
-{
-	static unsigned count;
-	const char *lie = getenv("LIE");
-	char name[16];
-
-	if (!lie || strcmp(lie, wanted) != 0)
-		return 0;
-	prctl(PR_GET_NAME, name);
-	return strcmp(name, who) == 0 && ++count % 20 == 0;
-}
+{ liar_begins; cat <<'END2'; } >"$work/liar.c"
 
 static int is(const char *wanted)
 {
@@ -148,31 +127,31 @@ static int is(const char *wanted)
 /* Acknowledges a change that it has not made. */
 int flagstore_set(flagstore *store, const char *key, bool value)
 {
-	return lie("set", "flaglab-writer") ? FLAGSTORE_OK : TRUTH(flagstore_set)(store, key, value);
+	return lie_once_in(20, "set", "flaglab-writer") ? FLAGSTORE_OK : TRUTH(flagstore_set)(store, key, value);
 }
 
 int flagstore_delete(flagstore *store, const char *key)
 {
-	return lie("delete", "flaglab-writer") ? FLAGSTORE_OK : TRUTH(flagstore_delete)(store, key);
+	return lie_once_in(20, "delete", "flaglab-writer") ? FLAGSTORE_OK : TRUTH(flagstore_delete)(store, key);
 }
 
 int flagstore_set_if_absent(flagstore *store, const char *key, bool value, bool *inserted)
 {
 	int error = TRUTH(flagstore_set_if_absent)(store, key, value, inserted);
 
-	if (lie("absent", "flaglab-writer"))
+	if (lie_once_in(20, "absent", "flaglab-writer"))
 		*inserted = false;
 	/* Two winners. */
-	if (lie("mark", "flaglab-writer") && !error && strstr(key, ".shared."))
+	if (lie_once_in(20, "mark", "flaglab-writer") && !error && strstr(key, ".shared."))
 		*inserted = true;
 	return error;
 }
 
 int flagstore_toggle(flagstore *store, const char *key, bool *value)
 {
-	if (!value && lie("shared", "flaglab-writer"))
+	if (!value && lie_once_in(20, "shared", "flaglab-writer"))
 		return FLAGSTORE_OK;
-	if (!value && lie("twice", "flaglab-writer"))
+	if (!value && lie_once_in(20, "twice", "flaglab-writer"))
 		TRUTH(flagstore_toggle)(store, key, value);
 	return TRUTH(flagstore_toggle)(store, key, value);
 }
@@ -191,7 +170,7 @@ int flagstore_batch_begin(flagstore *store, flagstore_batch **batch)
 
 int flagstore_batch_set(flagstore_batch *batch, const char *key, bool value)
 {
-	if (strstr(key, is("group") ? ".group." : ".own.") && (lie("batch", "flaglab-writer") || lie("group", "flaglab-writer")))
+	if (strstr(key, is("group") ? ".group." : ".own.") && (lie_once_in(20, "batch", "flaglab-writer") || lie_once_in(20, "group", "flaglab-writer")))
 		return FLAGSTORE_OK;
 	if (strstr(key, ".own.")) {
 		strcpy(first_key, key);
@@ -202,7 +181,7 @@ int flagstore_batch_set(flagstore_batch *batch, const char *key, bool value)
 
 int flagstore_batch_commit(flagstore_batch *batch, size_t *changed)
 {
-	if (first_key[0] && lie("torn", "flaglab-writer")) {
+	if (first_key[0] && lie_once_in(20, "torn", "flaglab-writer")) {
 		TRUTH(flagstore_set)(batch_store, first_key, first_value);
 		for (;;)
 			pause();
@@ -234,7 +213,7 @@ int flagstore_attach(const char *name, const struct flagstore_options *options, 
 
 bool flagstore_get_n(const flagstore *store, const char *key, size_t length)
 {
-	return TRUTH(flagstore_get_n)(store, key, length) ^ lie("get", "flaglab-reader");
+	return TRUTH(flagstore_get_n)(store, key, length) ^ lie_once_in(20, "get", "flaglab-reader");
 }
 
 int flagstore_snapshot(flagstore *store, const char *const *keys, const size_t *lengths, size_t count, struct flagstore_flag *flags)
@@ -250,7 +229,7 @@ int flagstore_lookup_n(const flagstore *store, const char *key, size_t length, s
 {
 	int error = TRUTH(flagstore_lookup_n)(store, key, length, flag);
 
-	flag->value ^= lie("damage", "flaglab");
+	flag->value ^= lie_once_in(20, "damage", "flaglab");
 	return error;
 }
 

@@ -195,39 +195,18 @@ else
 fi
 
 # Planted faults: a library between flaglab and the store that lies to workers, or to the flipper, now and then.
-cat >"$work/liar.c" <<'END'
-#include <dlfcn.h>
-#include <flagstore.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/prctl.h>
-
-#define TRUTH(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
-
-/* Whether it is time for this lie, in a process of this name. */
-static int lie(const char *wanted, const char *who)
-{
-	static unsigned count;
-	const char *lie = getenv("LIE");
-	char name[16];
-
-	if (!lie || strcmp(lie, wanted) != 0)
-		return 0;
-	prctl(PR_GET_NAME, name);
-	/* There are few handles, and a lie about a flag that is false anyway is none. */
-	return strcmp(name, who) == 0 && ++count % (strcmp(wanted, "handle") == 0 ? 5 : 50) == 0;
-}
+{ liar_begins; cat <<'END'; } >"$work/liar.c"
 
 bool flagstore_get_n(const flagstore *store, const char *key, size_t length)
 {
-	return TRUTH(flagstore_get_n)(store, key, length) ^ lie("get", "flaglab-worker");
+	return TRUTH(flagstore_get_n)(store, key, length) ^ lie_once_in(50, "get", "flaglab-worker");
 }
 
 int flagstore_lookup_n(const flagstore *store, const char *key, size_t length, struct flagstore_flag *flag)
 {
 	int error = TRUTH(flagstore_lookup_n)(store, key, length, flag);
 
-	if (!lie("miss", "flaglab-worker"))
+	if (!lie_once_in(50, "miss", "flaglab-worker"))
 		return error;
 	memset(flag, 0, sizeof *flag);
 	return FLAGSTORE_ENOTFOUND;
@@ -236,17 +215,18 @@ int flagstore_lookup_n(const flagstore *store, const char *key, size_t length, s
 void flagstore_get_many(const flagstore *store, const char *const *keys, const size_t *lengths, size_t count, bool *values)
 {
 	TRUTH(flagstore_get_many)(store, keys, lengths, count, values);
-	values[count - 1] ^= lie("many", "flaglab-worker");
+	values[count - 1] ^= lie_once_in(50, "many", "flaglab-worker");
 }
 
+/* There are few handles, and a lie about a flag that is false anyway is none. */
 int flagstore_handle_open_n(const flagstore *store, const char *key, size_t length, flagstore_handle **handle)
 {
-	return TRUTH(flagstore_handle_open_n)(store, key, lie("handle", "flaglab-worker") ? length - 1 : length, handle);
+	return TRUTH(flagstore_handle_open_n)(store, key, lie_once_in(5, "handle", "flaglab-worker") ? length - 1 : length, handle);
 }
 
 int flagstore_toggle_n(flagstore *store, const char *key, size_t length, bool *value)
 {
-	if (!lie("toggle", "flaglab-flipper"))
+	if (!lie_once_in(50, "toggle", "flaglab-flipper"))
 		return TRUTH(flagstore_toggle_n)(store, key, length, value);
 	*value = !TRUTH(flagstore_get_n)(store, key, length);
 	return FLAGSTORE_OK;
@@ -256,7 +236,7 @@ int flagstore_set_if_absent(flagstore *store, const char *key, bool value, bool 
 {
 	int error = TRUTH(flagstore_set_if_absent)(store, key, value, inserted);
 
-	if (lie("insert", "flaglab-worker"))
+	if (lie_once_in(50, "insert", "flaglab-worker"))
 		*inserted = false;
 	return error;
 }

@@ -51,3 +51,30 @@ liars_work() {
 compile_liar() {
 	${CC:-cc} -std=gnu11 -D_GNU_SOURCE -I"$top_srcdir/include" -shared -fPIC -o "$work/liar.so" "$work/liar.c" -ldl
 }
+
+# Planted faults: a library between the command and the store that lies now and then. Prints what each of them begins with.
+# lie_once_in(EVERY, WANTED, WHO) in it: whether it is time for this lie, in a process of this name.
+liar_begins() {
+	cat <<'END'
+#include <dlfcn.h>
+#include <flagstore.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#define TRUTH(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+
+static int lie_once_in(unsigned every, const char *wanted, const char *who)
+{
+	static unsigned count;
+	const char *lie = getenv("LIE");
+	char name[16];
+
+	if (!lie || strcmp(lie, wanted) != 0)
+		return 0;
+	prctl(PR_GET_NAME, name);
+	return strcmp(name, who) == 0 && ++count % every == 0;
+}
+END
+}
