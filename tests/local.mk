@@ -80,7 +80,7 @@ tests_stress_CPPFLAGS = $(test_cppflags)
 tests_stress_LDADD = $(test_libraries)
 
 # Single-stepped: no function may have to be looked up on the way.
-tests_instructions_SOURCES = tests/instructions.c tests/stepper.c tests/stepper.h
+tests_instructions_SOURCES = tests/instructions.c tests/residue.c tests/residue.h tests/stepper.c tests/stepper.h
 tests_instructions_CPPFLAGS = $(test_cppflags)
 tests_instructions_LDADD = $(test_libraries)
 tests_instructions_LDFLAGS = -Wl,-z,now
@@ -165,10 +165,10 @@ endif
 check-sanitizers:
 	$(AM_V_at)SANITIZER_SECONDS=60 $(run_tests) -k -t 1800 tests/sanitizers.sh
 
-# Killed after each single instruction, of which there are some 3 million: hours, or a night on a slow machine. KILL_EVERY=n leaves out
-# the others of what is long.
+# Killed after each instruction that leaves something new behind, of every kind of write, of recoveries after several deaths of each, and
+# of creating, attaching and closing; each time with each of those who may come next. KILL_EVERY=n: after each n-th of the others too.
 check-kill: $(check_LTLIBRARIES) tests/instructions
-	$(AM_V_at)KILL_EVERY=$${KILL_EVERY:-1} KILL_JOBS=$${KILL_JOBS:-$$(nproc)} CMOCKA_MESSAGE_OUTPUT=TAP tests/instructions
+	$(AM_V_at)KILL_ALL=1 KILL_JOBS=$${KILL_JOBS:-$$(nproc)} CMOCKA_MESSAGE_OUTPUT=TAP tests/instructions
 
 # The models with larger bounds. Takes minutes and a few GB of memory.
 check-model:
