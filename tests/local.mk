@@ -187,5 +187,9 @@ check-fuzz: libflagstore-internal.la
 check-linear: $(check_LTLIBRARIES) tests/linear
 	$(AM_V_at)SOAK=$${SOAK:-} PROGRESS=$$([ -t 2 ] && tty <&2) $(run_tests) -k -t 86400 tests/linear
 
-.PHONY: check-fuzz check-hostile check-kill check-linear check-model check-sanitizers
+# CYCLES inserts and deletes of few keys, and as many of ever new ones: neither the file nor the process may grow.
+check-churn: $(check_LTLIBRARIES) tests/space
+	$(AM_V_at)CYCLES=$${CYCLES:-100000000} $(run_tests) -k -t 86400 tests/space
+
+.PHONY: check-churn check-fuzz check-hostile check-kill check-linear check-model check-sanitizers
 CLEANFILES += tests/logs/*.log
