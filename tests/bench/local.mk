@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Copyright (c) The flagstore authors
+#
+# The benchmark: a program that measures, and a driver for each peer whose packages configure has found. Nothing of it is built but by
+# `make bench`, except what the test suite tries it with.
+
+bench_cppflags = $(AM_CPPFLAGS) -I$(top_srcdir)/shmtools/common -I$(top_srcdir)/tests/bench
+bench_cxxflags = -std=c++17 -Wall -Wextra
+bench_libs = libshmtools.la
+
+check_PROGRAMS += tests/bench/run tests/bench/peers/flagstore
+tests_bench_run_SOURCES = \
+	tests/bench/drivers.c \
+	tests/bench/drivers.h \
+	tests/bench/plot.c \
+	tests/bench/results.c \
+	tests/bench/results.h \
+	tests/bench/run.c \
+	tests/bench/table.c
+tests_bench_run_CPPFLAGS = $(bench_cppflags) $(JANSSON_CFLAGS)
+tests_bench_run_LDADD = $(shmtools_libs) -lm
+# A program, not libtool's script before one: it looks for the drivers beside itself.
+tests_bench_run_LDFLAGS = -no-install
+
+tests_bench_peers_flagstore_SOURCES = tests/bench/driver.h tests/bench/peers/flagstore.c
+tests_bench_peers_flagstore_CPPFLAGS = $(bench_cppflags)
+tests_bench_peers_flagstore_LDADD = $(bench_libs) libflagstore.la
+tests_bench_peers_flagstore_LDFLAGS = -no-install
+
+bench_peers =
+EXTRA_PROGRAMS += $(bench_peers)
+
+if HAVE_LMDB
+bench_peers += tests/bench/peers/lmdb
+endif
+tests_bench_peers_lmdb_SOURCES = tests/bench/driver.h tests/bench/peers/lmdb.c
+tests_bench_peers_lmdb_CPPFLAGS = $(bench_cppflags) $(LMDB_CFLAGS)
+tests_bench_peers_lmdb_LDADD = $(bench_libs) $(LMDB_LIBS)
+
+if HAVE_CK
+bench_peers += tests/bench/peers/ck
+endif
+tests_bench_peers_ck_SOURCES = tests/bench/driver.h tests/bench/peers/ck.c
+tests_bench_peers_ck_CPPFLAGS = $(bench_cppflags) $(CK_CFLAGS)
+tests_bench_peers_ck_LDADD = $(bench_libs) $(CK_LIBS)
+
+if HAVE_ABSL
+bench_peers += tests/bench/peers/absl tests/bench/peers/absl-mutex
+endif
+tests_bench_peers_absl_SOURCES = tests/bench/driver.h tests/bench/peers/absl.h tests/bench/peers/absl.cc
+tests_bench_peers_absl_CPPFLAGS = $(bench_cppflags) $(ABSL_CFLAGS)
+tests_bench_peers_absl_CXXFLAGS = $(bench_cxxflags)
+tests_bench_peers_absl_LDADD = $(bench_libs) $(ABSL_LIBS)
+tests_bench_peers_absl_mutex_SOURCES = tests/bench/driver.h tests/bench/peers/absl.h tests/bench/peers/absl-mutex.cc
+tests_bench_peers_absl_mutex_CPPFLAGS = $(bench_cppflags) $(ABSL_CFLAGS)
+tests_bench_peers_absl_mutex_CXXFLAGS = $(bench_cxxflags)
+tests_bench_peers_absl_mutex_LDADD = $(bench_libs) $(ABSL_LIBS)
+
+# Everything, in less than 20 minutes. BENCH='--peers flagstore,absl --sizes 1000' measures less.
+bench: tests/bench/run tests/bench/peers/flagstore $(bench_peers)
+	$(AM_V_at)tests/bench/run --output tests/bench/bench.json --svg tests/bench/bench.svg $(BENCH)
+	@echo "tests/bench/bench.json has all rounds, tests/bench/bench.svg the plot"
+
+.PHONY: bench
+CLEANFILES += tests/bench/bench.json tests/bench/bench.svg $(bench_peers)
