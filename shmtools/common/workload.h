@@ -25,6 +25,8 @@
  * and may have defined, where these are macros of the same name in capitals:
  *
  *	PEER_ALONE                1: one thread at a time; what takes several workers is left out
+ *	PEER_NO_LIST              1: peer_list() can't be done
+ *	PEER_SLEEPS, PEER_WAKES   what to call before a thread sleeps, and after
  *	PEER_GET_MANY             void peer_get_many(struct peer *, const char *const *keys, const size_t *lengths, size_t count, bool *values);
  *	PEER_HANDLE               typedef peer_handle, peer_handle *peer_handle_open(struct peer *, key, length),
  *	                          bool peer_handle_get(peer_handle *), void peer_handle_close(peer_handle *)
@@ -50,6 +52,13 @@
 
 #ifndef PEER_ALONE
 #define PEER_ALONE 0
+#endif
+#ifndef PEER_NO_LIST
+#define PEER_NO_LIST 0
+#endif
+#ifndef PEER_SLEEPS
+#define PEER_SLEEPS() ((void)0)
+#define PEER_WAKES() ((void)0)
 #endif
 
 #define WORKLOAD_WARM UINT64_C(2000)  /* operations by which the speed is estimated, before any are timed */
@@ -754,7 +763,8 @@ static void workload_do(struct workload *workload, enum work work, struct outcom
 		time_churn(workload, outcome);
 		break;
 	case WORK_LIST:
-		time_list(workload, outcome);
+		if (!PEER_NO_LIST)
+			time_list(workload, outcome);
 		break;
 	case WORK_MEMORY:
 		weigh(workload, outcome);

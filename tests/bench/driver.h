@@ -43,6 +43,16 @@ static void answer(const char *word, const struct outcome *outcome)
 	fflush(stdout);
 }
 
+static bool hear(char word[32], long *milliseconds)
+{
+	int read;
+
+	PEER_SLEEPS();
+	read = scanf("%31s %ld", word, milliseconds);
+	PEER_WAKES();
+	return read == 2;
+}
+
 int main(int argc, char **argv)
 {
 	struct workload workload;
@@ -63,7 +73,7 @@ int main(int argc, char **argv)
 	printf("{\"peer\": \"%s\", \"title\": \"%s\", \"version\": \"%s\", \"processes\": %s, \"most\": %ld}\n", PEER_NAME, PEER_TITLE,
 	       peer_version(), PEER_PROCESSES ? "true" : "false", (long)PEER_MOST);
 	fflush(stdout);
-	while (scanf("%31s %ld", word, &milliseconds) == 2) {
+	while (hear(word, &milliseconds)) {
 		struct outcome outcome;
 		enum work work;
 

@@ -56,6 +56,57 @@ tests_bench_peers_absl_mutex_CPPFLAGS = $(bench_cppflags) $(ABSL_CFLAGS)
 tests_bench_peers_absl_mutex_CXXFLAGS = $(bench_cxxflags)
 tests_bench_peers_absl_mutex_LDADD = $(bench_libs) $(ABSL_LIBS)
 
+if HAVE_URCU
+bench_peers += tests/bench/peers/urcu
+endif
+tests_bench_peers_urcu_SOURCES = tests/bench/driver.h tests/bench/peers/urcu.c
+tests_bench_peers_urcu_CPPFLAGS = $(bench_cppflags) $(URCU_CFLAGS)
+tests_bench_peers_urcu_LDADD = $(bench_libs) $(URCU_LIBS)
+
+if HAVE_TBB
+bench_peers += tests/bench/peers/tbb
+endif
+tests_bench_peers_tbb_SOURCES = tests/bench/driver.h tests/bench/peers/tbb.cc
+tests_bench_peers_tbb_CPPFLAGS = $(bench_cppflags) $(TBB_CFLAGS)
+tests_bench_peers_tbb_CXXFLAGS = $(bench_cxxflags)
+tests_bench_peers_tbb_LDADD = $(bench_libs) $(TBB_LIBS)
+
+if HAVE_GLIB
+bench_peers += tests/bench/peers/glib
+endif
+tests_bench_peers_glib_SOURCES = tests/bench/driver.h tests/bench/peers/glib.c
+tests_bench_peers_glib_CPPFLAGS = $(bench_cppflags) $(GLIB_CFLAGS)
+tests_bench_peers_glib_LDADD = $(bench_libs) $(GLIB_LIBS)
+
+if HAVE_BOOST
+bench_peers += tests/bench/peers/boost
+endif
+tests_bench_peers_boost_SOURCES = tests/bench/driver.h tests/bench/peers/boost.cc
+tests_bench_peers_boost_CPPFLAGS = $(bench_cppflags)
+tests_bench_peers_boost_CXXFLAGS = $(bench_cxxflags)
+tests_bench_peers_boost_LDADD = $(bench_libs)
+
+if HAVE_TDB
+bench_peers += tests/bench/peers/tdb
+endif
+tests_bench_peers_tdb_SOURCES = tests/bench/driver.h tests/bench/peers/tdb.c
+tests_bench_peers_tdb_CPPFLAGS = $(bench_cppflags) $(TDB_CFLAGS)
+tests_bench_peers_tdb_LDADD = $(bench_libs) $(TDB_LIBS)
+
+if HAVE_REDIS
+bench_peers += tests/bench/peers/redis
+endif
+tests_bench_peers_redis_SOURCES = tests/bench/driver.h tests/bench/peers/redis.c tests/bench/peers/server.h
+tests_bench_peers_redis_CPPFLAGS = $(bench_cppflags) -DREDIS_SERVER='"$(REDIS_SERVER)"'
+tests_bench_peers_redis_LDADD = $(bench_libs) $(HIREDIS_LIBS)
+
+if HAVE_MEMCACHED
+bench_peers += tests/bench/peers/memcached
+endif
+tests_bench_peers_memcached_SOURCES = tests/bench/driver.h tests/bench/peers/memcached.c tests/bench/peers/server.h
+tests_bench_peers_memcached_CPPFLAGS = $(bench_cppflags) $(LIBMEMCACHED_CFLAGS) -DMEMCACHED='"$(MEMCACHED)"'
+tests_bench_peers_memcached_LDADD = $(bench_libs) $(LIBMEMCACHED_LIBS)
+
 # Everything, in less than 20 minutes. BENCH='--peers flagstore,absl --sizes 1000' measures less.
 bench: tests/bench/run tests/bench/peers/flagstore $(bench_peers)
 	$(AM_V_at)tests/bench/run --output tests/bench/bench.json --svg tests/bench/bench.svg $(BENCH)
