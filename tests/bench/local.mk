@@ -107,10 +107,24 @@ tests_bench_peers_memcached_SOURCES = tests/bench/driver.h tests/bench/peers/mem
 tests_bench_peers_memcached_CPPFLAGS = $(bench_cppflags) $(LIBMEMCACHED_CFLAGS) -DMEMCACHED='"$(MEMCACHED)"'
 tests_bench_peers_memcached_LDADD = $(bench_libs) $(LIBMEMCACHED_LIBS)
 
+# Two files of Go a program; no modules, so nothing is looked for elsewhere.
+go_build = GO111MODULE=off GOFLAGS= GOCACHE=$(abs_top_builddir)/tests/bench/gocache $(GO) build -o $@
+if HAVE_GO
+bench_go = tests/bench/peers/go-rwmutex tests/bench/peers/go-syncmap
+endif
+tests/bench/peers/go-rwmutex: tests/bench/go/driver.go tests/bench/go/rwmutex.go
+	$(AM_V_GEN)$(MKDIR_P) tests/bench/peers && $(go_build) $(srcdir)/tests/bench/go/driver.go $(srcdir)/tests/bench/go/rwmutex.go
+tests/bench/peers/go-syncmap: tests/bench/go/driver.go tests/bench/go/syncmap.go
+	$(AM_V_GEN)$(MKDIR_P) tests/bench/peers && $(go_build) $(srcdir)/tests/bench/go/driver.go $(srcdir)/tests/bench/go/syncmap.go
+EXTRA_DIST += tests/bench/go/driver.go tests/bench/go/rwmutex.go tests/bench/go/syncmap.go
+
+clean-local:
+	rm -rf tests/bench/gocache
+
 # Everything, in less than 20 minutes. BENCH='--peers flagstore,absl --sizes 1000' measures less.
-bench: tests/bench/run tests/bench/peers/flagstore $(bench_peers)
+bench: tests/bench/run tests/bench/peers/flagstore $(bench_peers) $(bench_go)
 	$(AM_V_at)tests/bench/run --output tests/bench/bench.json --svg tests/bench/bench.svg $(BENCH)
 	@echo "tests/bench/bench.json has all rounds, tests/bench/bench.svg the plot"
 
 .PHONY: bench
-CLEANFILES += tests/bench/bench.json tests/bench/bench.svg $(bench_peers)
+CLEANFILES += tests/bench/bench.json tests/bench/bench.svg $(bench_peers) $(bench_go)
