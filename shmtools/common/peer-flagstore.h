@@ -31,7 +31,7 @@ static struct peer *peer_open(const char *directory, size_t expected)
 
 	/* The file is sparse: a large maximum costs address space alone. */
 	options.max_bytes = UINT64_C(1) << 30;
-	while (options.max_bytes < UINT64_C(384) * expected)
+	while (options.max_bytes < UINT64_C(640) * expected && options.max_bytes < UINT64_C(1) << 36)
 		options.max_bytes *= 2;
 	if (!peer)
 		return NULL;

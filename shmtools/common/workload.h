@@ -67,7 +67,7 @@
 enum {
 	WORKLOAD_WORKERS = 64,        /* of WORK_EXPERIMENT; the most of any */
 	WORKLOAD_EXPERIMENT = 1000000, /* operations of all of them */
-	WORKLOAD_PREPARE_NS = 20000000,
+	WORKLOAD_PREPARE_NS = 10000000,
 	WORKLOAD_HANDLES = 1000000,   /* the most that are opened */
 	WORKLOAD_MORE = 4,
 };

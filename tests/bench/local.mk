@@ -121,10 +121,14 @@ EXTRA_DIST += tests/bench/go/driver.go tests/bench/go/rwmutex.go tests/bench/go/
 clean-local:
 	rm -rf tests/bench/gocache
 
+dist_check_SCRIPTS += tests/bench.sh
+
 # Everything, in less than 20 minutes. BENCH='--peers flagstore,absl --sizes 1000' measures less.
-bench: tests/bench/run tests/bench/peers/flagstore $(bench_peers) $(bench_go)
+bench: bench-build
 	$(AM_V_at)tests/bench/run --output tests/bench/bench.json --svg tests/bench/bench.svg $(BENCH)
 	@echo "tests/bench/bench.json has all rounds, tests/bench/bench.svg the plot"
 
-.PHONY: bench
+bench-build: tests/bench/run tests/bench/peers/flagstore $(bench_peers) $(bench_go)
+
+.PHONY: bench bench-build
 CLEANFILES += tests/bench/bench.json tests/bench/bench.svg $(bench_peers) $(bench_go)
