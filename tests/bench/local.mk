@@ -122,6 +122,7 @@ clean-local:
 	rm -rf tests/bench/gocache
 
 dist_check_SCRIPTS += tests/bench.sh
+EXTRA_DIST += tests/bench/README
 
 # Everything, in less than 20 minutes. BENCH='--peers flagstore,absl --sizes 1000' measures less.
 bench: bench-build
