@@ -3,7 +3,9 @@
  *
  * urcu.c: the lock-free table of liburcu (cds_lfht) with its fastest flavour, qsbr: readers do nothing but to say now and then that they
  * hold no references; here each 1024 operations. It leaves the hash to its user: XXH3, as flagstore has it. A node is the table's own
- * link, the value and the key. */
+ * link, the value and the key. It is doubled by the
+ * insert that finds as many flags as buckets: left to itself (CDS_LFHT_AUTO_RESIZE) it lags behind when no processor is free for its thread,
+ * and chains grow without limit. */
 #define _LGPL_SOURCE /* the readers' side inline */
 #define XXH_INLINE_ALL
 #include <stdbool.h>
@@ -26,7 +28,12 @@ enum {
 
 struct peer {
 	struct cds_lfht *table;
-	unsigned since_quiet; /* of the worker */
+	unsigned long *size, *count; /* shared by all workers: buckets, and flags; atomic */
+	unsigned since_quiet;        /* of the worker */
+};
+
+enum {
+	FIRST_SIZE = 64,
 };
 
 struct flag {
@@ -71,7 +78,12 @@ static struct peer *peer_open(const char *directory, size_t expected)
 	if (!registered)
 		rcu_register_thread();
 	registered = true;
-	peer->table = cds_lfht_new(64, 64, 0, CDS_LFHT_AUTO_RESIZE | CDS_LFHT_ACCOUNTING, NULL);
+	peer->table = cds_lfht_new(FIRST_SIZE, FIRST_SIZE, 0, 0, NULL);
+	peer->size = calloc(2, sizeof *peer->size);
+	if (!peer->table || !peer->size)
+		return NULL;
+	*peer->size = FIRST_SIZE;
+	peer->count = peer->size + 1;
 	return peer;
 }
 
@@ -99,6 +111,7 @@ static void peer_close(struct peer *peer)
 	rcu_thread_offline();
 	rcu_barrier();
 	cds_lfht_destroy(peer->table, NULL);
+	free(peer->size);
 	rcu_thread_online();
 	free(peer);
 }
@@ -160,6 +173,18 @@ static inline bool peer_get(struct peer *peer, const char *key, size_t length)
 	return value;
 }
 
+static void grow(struct peer *peer)
+{
+	unsigned long size = __atomic_load_n(peer->size, __ATOMIC_RELAXED);
+
+	if (__atomic_add_fetch(peer->count, 1, __ATOMIC_RELAXED) <= size ||
+	    !__atomic_compare_exchange_n(peer->size, &size, 2 * size, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		return;
+	rcu_thread_offline();
+	cds_lfht_resize(peer->table, 2 * size);
+	rcu_thread_online();
+}
+
 /* Returns the flag that is there already; NULL: it has been inserted. */
 static struct flag *insert(struct peer *peer, const char *key, size_t length, unsigned long hash, bool value)
 {
@@ -174,8 +199,10 @@ static struct flag *insert(struct peer *peer, const char *key, size_t length, un
 	flag->value = value;
 	memcpy(flag->key, key, length);
 	node = cds_lfht_add_unique(peer->table, hash, matches, &wanted, &flag->node);
-	if (node == &flag->node)
+	if (node == &flag->node) {
+		grow(peer);
 		return NULL;
+	}
 	free(flag);
 	return flag_of(node);
 }
@@ -216,8 +243,10 @@ static bool peer_delete(struct peer *peer, const char *key, size_t length)
 	struct flag *flag = find(peer, key, length, hash_of(key, length));
 	bool deleted = flag && cds_lfht_del(peer->table, &flag->node) == 0;
 
-	if (deleted)
+	if (deleted) {
+		__atomic_sub_fetch(peer->count, 1, __ATOMIC_RELAXED);
 		call_rcu(&flag->head, free_flag);
+	}
 	be_quiet(peer);
 	return deleted;
 }
