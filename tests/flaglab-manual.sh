@@ -107,7 +107,7 @@ offers() {
 }
 flagctl create lab.two || exit 1
 check "completion: commands" offers 'run' r
-check "completion: commands behind help" offers 'run crash' help ''
+check "completion: commands behind help" offers 'run crash bench' help ''
 check "completion: options of crash" offers '--kills' crash t --k
 check "completion: segments" offers 't lab.two' run ''
 check "completion: one segment only" offers '' run t ''

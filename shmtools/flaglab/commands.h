@@ -7,6 +7,7 @@
 
 #include "cli.h"
 
+extern const struct cli_command command_bench;
 extern const struct cli_command command_crash;
 extern const struct cli_command command_run;
 
