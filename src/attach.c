@@ -22,6 +22,9 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include "error.h"
 #include "fence.h"
 #include "key.h"

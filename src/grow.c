@@ -28,14 +28,12 @@ static bool fills_well(uint32_t slots, uint32_t flags)
 	return flags * 25 <= slots * 18;
 }
 
-static const uint16_t class_slots[FS_BUCKET_CLASSES] = FS_BUCKET_SLOTS;
-
 /* The smallest class for so many flags; FS_BUCKET_CLASSES when none is large enough. */
 static uint32_t class_for(uint32_t flags)
 {
 	uint32_t class = 0;
 
-	while (class < FS_BUCKET_CLASSES && !fills_well(class_slots[class], flags))
+	while (class < FS_BUCKET_CLASSES && !fills_well(fs_bucket_classes[class].slots, flags))
 		class++;
 	return class;
 }

@@ -19,6 +19,7 @@ library_sources = \
 	src/error.c \
 	src/error.h \
 	src/fence.h \
+	src/find.h \
 	src/futex.h \
 	src/grow.c \
 	src/grow.h \

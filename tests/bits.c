@@ -239,7 +239,8 @@ static void paint_bits(size_t word, unsigned first, unsigned count, enum region 
 	memset(region + word * 8 + first, (int)what, count);
 }
 
-static const uint16_t class_slots[] = FS_BUCKET_SLOTS;
+#define SLOTS_OF(slots) slots,
+static const uint16_t class_slots[] = {FS_BUCKET_SLOTS(SLOTS_OF)};
 
 static void paint_flag(size_t at)
 {
