@@ -18,6 +18,9 @@ library_sources = \
 	src/cursor.h \
 	src/error.c \
 	src/error.h \
+	src/event.c \
+	src/event.h \
+	src/events.c \
 	src/fence.h \
 	src/futex.h \
 	src/grow.c \
@@ -36,6 +39,8 @@ library_sources = \
 	src/redo.c \
 	src/redo.h \
 	src/room.c \
+	src/seat.c \
+	src/seat.h \
 	src/section.c \
 	src/section.h \
 	src/segment.c \
