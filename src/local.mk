@@ -14,8 +14,10 @@ library_sources = \
 	src/change.c \
 	src/change.h \
 	src/check.c \
+	src/conflict.c \
 	src/cursor.c \
 	src/cursor.h \
+	src/dump.c \
 	src/error.c \
 	src/error.h \
 	src/event.c \
@@ -25,6 +27,8 @@ library_sources = \
 	src/futex.h \
 	src/grow.c \
 	src/grow.h \
+	src/guard.c \
+	src/guard.h \
 	src/handle.c \
 	src/info.c \
 	src/key.h \
@@ -33,7 +37,10 @@ library_sources = \
 	src/lock.h \
 	src/many.c \
 	src/name.c \
+	src/place.c \
+	src/place.h \
 	src/point.h \
+	src/probe.h \
 	src/recover.c \
 	src/recover.h \
 	src/redo.c \
