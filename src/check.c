@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "error.h"
+#include "guard.h"
 #include "recover.h"
 #include "redo.h"
 #include "section.h"
@@ -502,7 +503,7 @@ static void check_header(struct check *check)
 	const flagstore *store = check->store;
 	const struct fs_header *header = fs_header(store);
 	uint32_t room = atomic_load_explicit(&header->room, memory_order_relaxed), state = atomic_load_explicit(&header->state, memory_order_relaxed);
-	uint64_t owner = check->heap >> FS_HEAP_OWNER_SHIFT;
+	uint64_t owner = check->heap >> FS_HEAP_OWNER_SHIFT, guard = fs_guard_word(store);
 
 	check->shard = UINT32_MAX;
 	CHECK_UNUSED(check, "header", header, line2, "header");
@@ -528,6 +529,8 @@ static void check_header(struct check *check)
 	    atomic_load_explicit(&header->conflict_room, memory_order_relaxed) > 1 ||
 	    atomic_load_explicit(&header->shadow_room, memory_order_relaxed) > 1)
 		find(check, "header", &header->seat_room, "the header says that seats, conflicts or shadows are backed by the file system, which they are not");
+	if (guard & 0xffffff00 || fs_guard_mode(guard) > FLAGSTORE_GUARD_ENFORCE || guard >> FS_GUARD_WINDOW_SHIFT > FS_GUARD_WINDOW_MAX_MS)
+		find(check, "guard", &header->guard, "the guard is set to a mode, or a window, that can't be");
 	if (memcmp(&header->constants, &store->constants, sizeof store->constants) != 0)
 		find(check, "header", header, "the header's constants are not what they were when this process attached");
 	if (room > store->max_lines || !fs_room_reaches(store, room))

@@ -37,7 +37,7 @@
 	X(FUTEX, "header, shard: futex words", 64, 0, 0, "any number may be one")                                         \
 	X(TAIL_ROOM, "header: room of seats, conflicts, shadows", 96, 95, 96, "")                                          \
 	X(NEXT_WORKER, "header: next worker, next seat, standing", 96, 0, 0, "any number may be one")                     \
-	X(GUARD, "header: guard and its counts", 320, 0, 0, "they may be set to anything")                                \
+	X(GUARD, "header: guard and its counts", 320, 0, 45, "any mode, time and count that can be")                       \
 	X(UNUSED, "unused bytes of header, shard, worker, gap", 60416, 0, 60416, "")                                      \
 	X(DIRECTORY_WORD, "shard: directory word", 64, 0, 64, "")                                                         \
 	X(WANTED, "shard: wishes", 32, 0, 30, "anybody may wish")                                                         \

@@ -67,7 +67,7 @@ static struct flagstore_seat own_seat(const flagstore *store)
 	for (size_t i = 0; i < count; i++)
 		if (seats[i].self)
 			return seats[i];
-	require(!"the thread has a seat");
+	require_int(1, 0); /* the thread has a seat */
 	return seats[0];
 }
 

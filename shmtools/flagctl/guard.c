@@ -31,10 +31,10 @@ static int print_mode(const char *name)
 	if (error)
 		status = failure_of_library(error);
 	else if (cli_json)
-		output_json(json_pack("{s:s, s:i, s:I}", "guard", flagstore_guard_name(mode), "window_ms", (int)window_ms, "conflicts",
+		output_json(json_pack("{s:s, s:i, s:I}", "guard", flagstore_guard_name((int)mode), "window_ms", (int)window_ms, "conflicts",
 		                      (json_int_t)info.conflicts));
 	else
-		printf("%s\n", flagstore_guard_name(mode));
+		printf("%s\n", flagstore_guard_name((int)mode));
 	flagstore_close(store);
 	return status;
 }

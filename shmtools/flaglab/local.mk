@@ -70,4 +70,5 @@ dist_check_SCRIPTS += \
 	tests/flaglab-demo.sh \
 	tests/flaglab-histogram.sh \
 	tests/flaglab-manual.sh \
+	tests/flaglab-race.sh \
 	tests/flaglab-run.sh
