@@ -248,27 +248,33 @@ static int write_key(flagstore *store, const char *bytes, size_t length, const s
 	return error;
 }
 
-/* always_inline: the return address is that of the public function, so it is where the library was called. */
-static inline __attribute__((always_inline)) int write_flag(flagstore *store, const char *bytes, size_t length, const struct fs_rule *rule,
-                                                           struct fs_effect *effect)
+/* Part of the public function itself, whatever the compiler thinks of that: its return address is where the library was called. */
+#define HERE static inline __attribute__((always_inline))
+
+HERE int write_flag(flagstore *store, const char *bytes, size_t length, const struct fs_rule *rule, struct fs_effect *effect)
 {
 	fs_thread.site = __builtin_return_address(0);
 	return fs_unless_lost(store, write_key(store, bytes, length, rule, effect));
 }
 
-int flagstore_set_n(flagstore *store, const char *key, size_t length, bool value)
+HERE int set_flag(flagstore *store, const char *key, size_t length, bool value)
 {
 	struct fs_effect effect;
 
 	return write_flag(store, key, length, &(struct fs_rule){.kind = FS_RULE_SET, .desired = value}, &effect);
 }
 
-int flagstore_set(flagstore *store, const char *key, bool value)
+int flagstore_set_n(flagstore *store, const char *key, size_t length, bool value)
 {
-	return flagstore_set_n(store, key, strlen(key), value);
+	return set_flag(store, key, length, value);
 }
 
-int flagstore_set_if_absent_n(flagstore *store, const char *key, size_t length, bool value, bool *inserted)
+int flagstore_set(flagstore *store, const char *key, bool value)
+{
+	return set_flag(store, key, strlen(key), value);
+}
+
+HERE int set_if_absent_flag(flagstore *store, const char *key, size_t length, bool value, bool *inserted)
 {
 	struct fs_effect effect;
 	int error = write_flag(store, key, length, &(struct fs_rule){.kind = FS_RULE_SET_IF_ABSENT, .desired = value}, &effect);
@@ -278,12 +284,17 @@ int flagstore_set_if_absent_n(flagstore *store, const char *key, size_t length, 
 	return error;
 }
 
-int flagstore_set_if_absent(flagstore *store, const char *key, bool value, bool *inserted)
+int flagstore_set_if_absent_n(flagstore *store, const char *key, size_t length, bool value, bool *inserted)
 {
-	return flagstore_set_if_absent_n(store, key, strlen(key), value, inserted);
+	return set_if_absent_flag(store, key, length, value, inserted);
 }
 
-int flagstore_toggle_n(flagstore *store, const char *key, size_t length, bool *value)
+int flagstore_set_if_absent(flagstore *store, const char *key, bool value, bool *inserted)
+{
+	return set_if_absent_flag(store, key, strlen(key), value, inserted);
+}
+
+HERE int toggle_flag(flagstore *store, const char *key, size_t length, bool *value)
 {
 	struct fs_effect effect;
 	int error = write_flag(store, key, length, &(struct fs_rule){.kind = FS_RULE_TOGGLE}, &effect);
@@ -293,24 +304,34 @@ int flagstore_toggle_n(flagstore *store, const char *key, size_t length, bool *v
 	return error;
 }
 
-int flagstore_toggle(flagstore *store, const char *key, bool *value)
+int flagstore_toggle_n(flagstore *store, const char *key, size_t length, bool *value)
 {
-	return flagstore_toggle_n(store, key, strlen(key), value);
+	return toggle_flag(store, key, length, value);
 }
 
-int flagstore_compare_and_set_n(flagstore *store, const char *key, size_t length, bool expected, bool desired)
+int flagstore_toggle(flagstore *store, const char *key, bool *value)
+{
+	return toggle_flag(store, key, strlen(key), value);
+}
+
+HERE int compare_and_set_flag(flagstore *store, const char *key, size_t length, bool expected, bool desired)
 {
 	struct fs_effect effect;
 
 	return write_flag(store, key, length, &(struct fs_rule){.kind = FS_RULE_COMPARE, .expected = expected, .desired = desired}, &effect);
 }
 
-int flagstore_compare_and_set(flagstore *store, const char *key, bool expected, bool desired)
+int flagstore_compare_and_set_n(flagstore *store, const char *key, size_t length, bool expected, bool desired)
 {
-	return flagstore_compare_and_set_n(store, key, strlen(key), expected, desired);
+	return compare_and_set_flag(store, key, length, expected, desired);
 }
 
-int flagstore_compare_and_set_version_n(flagstore *store, const char *key, size_t length, const struct flagstore_flag *expected,
+int flagstore_compare_and_set(flagstore *store, const char *key, bool expected, bool desired)
+{
+	return compare_and_set_flag(store, key, strlen(key), expected, desired);
+}
+
+HERE int compare_and_set_version_flag(flagstore *store, const char *key, size_t length, const struct flagstore_flag *expected,
                                         bool desired)
 {
 	struct fs_effect effect;
@@ -326,19 +347,30 @@ int flagstore_compare_and_set_version_n(flagstore *store, const char *key, size_
 	return write_flag(store, key, length, &rule, &effect);
 }
 
-int flagstore_compare_and_set_version(flagstore *store, const char *key, const struct flagstore_flag *expected, bool desired)
+int flagstore_compare_and_set_version_n(flagstore *store, const char *key, size_t length, const struct flagstore_flag *expected,
+                                        bool desired)
 {
-	return flagstore_compare_and_set_version_n(store, key, strlen(key), expected, desired);
+	return compare_and_set_version_flag(store, key, length, expected, desired);
 }
 
-int flagstore_delete_n(flagstore *store, const char *key, size_t length)
+int flagstore_compare_and_set_version(flagstore *store, const char *key, const struct flagstore_flag *expected, bool desired)
+{
+	return compare_and_set_version_flag(store, key, strlen(key), expected, desired);
+}
+
+HERE int delete_flag(flagstore *store, const char *key, size_t length)
 {
 	struct fs_effect effect;
 
 	return write_flag(store, key, length, &(struct fs_rule){.kind = FS_RULE_DELETE}, &effect);
 }
 
+int flagstore_delete_n(flagstore *store, const char *key, size_t length)
+{
+	return delete_flag(store, key, length);
+}
+
 int flagstore_delete(flagstore *store, const char *key)
 {
-	return flagstore_delete_n(store, key, strlen(key));
+	return delete_flag(store, key, strlen(key));
 }
