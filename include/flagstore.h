@@ -39,6 +39,7 @@ extern "C" {
 #define FLAGSTORE_BATCH_MAX 4096    /* changes in the largest batch */
 #define FLAGSTORE_SHARDS_MAX 1024   /* shards, a power of two */
 #define FLAGSTORE_WORKERS_MAX 4095  /* worker entries */
+#define FLAGSTORE_SEATS_MAX 8190    /* seats */
 
 /* ------------------------------------------------------------------------------------------------ errors */
 
@@ -66,7 +67,8 @@ extern "C" {
 	X(EBUSY, -20, "the segment is changing too fast for a read of one moment")                                  \
 	X(ETOOBIG, -21, "the batch holds too many changes")                                                         \
 	X(ENOMEMORY, -22, "the process is out of memory")                                                           \
-	X(ESYSTEM, -23, "the operating system refused an operation")
+	X(ESYSTEM, -23, "the operating system refused an operation")                                                \
+	X(ENOTLABORATORY, -24, "only a laboratory segment may be written without locking")
 
 enum flagstore_error {
 	FLAGSTORE_OK = 0,
@@ -97,6 +99,7 @@ typedef struct flagstore flagstore;
 
 enum flagstore_attach_flags {
 	FLAGSTORE_READ_ONLY = 1, /* open the file read-only: reads work, every write is FLAGSTORE_EREADONLY */
+	FLAGSTORE_UNLOCKED = 2,  /* write without locking, which breaks the table; a laboratory segment alone allows it */
 };
 
 /* Set to FLAGSTORE_OPTIONS_INIT, then change what should differ; a field of 0 means its default. */
@@ -109,12 +112,14 @@ struct flagstore_options {
 	uint64_t max_bytes;    /* the file's largest size, 1 MiB to 64 GiB (1 GiB); room is taken only as flags come */
 	uint32_t shards;       /* writer locks, a power of two from 1 to FLAGSTORE_SHARDS_MAX (64) */
 	uint32_t workers;      /* worker entries, 1 to FLAGSTORE_WORKERS_MAX (256) */
+	uint32_t seats;        /* threads that are listed and whose events are kept, 1 to FLAGSTORE_SEATS_MAX (1024, fewer in a
+	                        * small segment); each takes 4 KiB once it is used */
 	uint32_t mode;         /* permission bits within 0660, whatever the umask (0600) */
 	gid_t group;           /* the file's group; (gid_t)-1 leaves it alone */
 	bool laboratory;       /* a segment for experiments that break the rules on purpose */
 };
 
-#define FLAGSTORE_OPTIONS_INIT {sizeof(struct flagstore_options), 0, 0, 0, 0, 0, 0, (gid_t)-1, false}
+#define FLAGSTORE_OPTIONS_INIT {sizeof(struct flagstore_options), 0, 0, 0, 0, 0, 0, 0, (gid_t)-1, false}
 
 /* Creates segment NAME and attaches to it read-write. A NAME without a slash is the file "flagstore.NAME" in the
  * segment directory ($FLAGSTORE_DIR, /dev/shm when unset); a NAME with a slash is a path. options may be NULL.
@@ -129,7 +134,8 @@ int flagstore_create(const char *name, const struct flagstore_options *options, 
  * one that attaches read-only, if it has the permission to write. *store is the caller's, to be closed by
  * flagstore_close().
  * Errors: EARGUMENT, ENAME, ENOSEGMENT, EPERMISSION, ENOTSEGMENT, ELAYOUT, EFEATURE, ETRUNCATED, ECORRUPT, ENOTREADY,
- * ENAMESPACE (read-write from another PID namespace: attach read-only instead), ETIMEDOUT, ENOMEMORY, ESYSTEM. */
+ * ENAMESPACE (read-write from another PID namespace: attach read-only instead), ENOTLABORATORY, ETIMEDOUT, ENOMEMORY,
+ * ESYSTEM. */
 int flagstore_attach(const char *name, const struct flagstore_options *options, flagstore **store);
 
 /* Detaches and frees the store; NULL is allowed. All handles, batches, cursors and watches of it must be closed before;
@@ -370,6 +376,231 @@ int flagstore_worker(const flagstore *store, uint32_t id, struct flagstore_worke
  * more than room. */
 size_t flagstore_workers(const flagstore *store, struct flagstore_worker *workers, size_t room);
 
+/* ----------------------------------------------------------------------------------------------------- guard
+ *
+ * The guard sees writers that do not wait for each other. It is switched for all attached processes at once, while they work,
+ * and obeyed by each with its next write. Reads cost nothing in any mode. */
+#define FLAGSTORE_GUARDS(X)                                                                                     \
+	X(GUARD_OFF, 0, "off")                                                                                      \
+	X(GUARD_DETECT, 1, "detect")   /* two threads in one shard's write sections: the conflict is recorded */    \
+	X(GUARD_AUDIT, 2, "audit")     /* and two that changed one flag within a window of time, one of them without the lock */ \
+	X(GUARD_ABORT, 3, "abort")     /* as detect; who notices writes the segment into a file and aborts */       \
+	X(GUARD_ENFORCE, 4, "enforce") /* as detect; who attached without locking has to lock all the same */
+
+enum flagstore_guard {
+#define FLAGSTORE_GUARD_CODE(name, code, word) FLAGSTORE_##name = (code),
+	FLAGSTORE_GUARDS(FLAGSTORE_GUARD_CODE)
+#undef FLAGSTORE_GUARD_CODE
+};
+
+/* The word for a mode ("unknown" for a number that is none). Async-signal-safe. */
+const char *flagstore_guard_name(int mode);
+
+/* The mode that is set, and how long the audit's window is (may be NULL). */
+enum flagstore_guard flagstore_guard(const flagstore *store, uint32_t *window_ms);
+
+/* Sets the mode. window_ms 0 leaves the audit's window as it is (15 at first); 1 to 60000 set it.
+ * Errors: EARGUMENT, EREADONLY, ENOSPACE (there is no room for what would be recorded), ESYSTEM. */
+int flagstore_set_guard(flagstore *store, enum flagstore_guard mode, uint32_t window_ms);
+
+#define FLAGSTORE_CONFLICTS(X)                                                                                  \
+	X(ENTRY, 1, "entry") /* a writer found another one in the shard that it entered */                          \
+	X(EXIT, 2, "exit")   /* a writer that left the shard found that another one had been there */               \
+	X(SLOT, 3, "slot")   /* audit: both changed one flag, and no lock went from one to the other */
+
+enum flagstore_conflict_kind {
+#define FLAGSTORE_CONFLICT_CODE(name, code, word) FLAGSTORE_CONFLICT_##name = (code),
+	FLAGSTORE_CONFLICTS(FLAGSTORE_CONFLICT_CODE)
+#undef FLAGSTORE_CONFLICT_CODE
+};
+
+const char *flagstore_conflict_name(int kind);
+
+#define FLAGSTORE_STACK_MAX 24
+#define FLAGSTORE_MODULES_MAX 6
+
+/* A place in a program. */
+struct flagstore_place {
+	uint32_t module; /* index in modules[]; UINT32_MAX: unknown */
+	uint64_t offset; /* address in the module as its file says (its ELF virtual address) */
+};
+
+struct flagstore_module {
+	char path[164];       /* NUL-terminated; of a longer one the end, behind "..." */
+	uint8_t build_id[20]; /* the first bytes of it */
+	uint32_t build_id_length;
+};
+
+struct flagstore_party {
+	uint32_t worker;      /* 0: unknown */
+	uint32_t seat;        /* UINT32_MAX: none */
+	pid_t pid;            /* 0: unknown */
+	pid_t thread;
+	char command[32];
+	int operation;        /* enum flagstore_operation; 0: unknown */
+	bool unlocked;        /* it wrote without the lock */
+	struct flagstore_place site; /* where it called the library */
+};
+
+/* Two writers at once. Untrusted bytes. */
+struct flagstore_conflict {
+	uint64_t number;      /* one more for each record since creation */
+	uint64_t count;       /* times that these two were seen to meet like this; all but the first and last are not recorded */
+	int64_t first_ns;     /* since 1970 */
+	int64_t last_ns;
+	int kind;             /* enum flagstore_conflict_kind */
+	int guard;            /* the mode then */
+	uint32_t shard;
+	uint64_t epoch;       /* times that the shard's lock had been taken */
+	uint64_t offset;      /* of the slot, bytes; 0: unknown */
+	size_t key_length;    /* 0: unknown */
+	char key[256];        /* and a NUL */
+	struct flagstore_party noticed; /* who noticed */
+	struct flagstore_party other;
+	uint32_t frames;
+	struct flagstore_place stack[FLAGSTORE_STACK_MAX]; /* of who noticed, innermost first */
+	uint32_t modules;
+	struct flagstore_module module[FLAGSTORE_MODULES_MAX];
+};
+
+/* The latest conflicts, newest first, into conflicts[room]; returns how many there are, which may be more than room. */
+size_t flagstore_conflicts(const flagstore *store, struct flagstore_conflict *conflicts, size_t room);
+
+/* Writes the segment as it is now, without stopping anybody, into a new file that can be looked at later as a segment: header,
+ * shards, workers, seats with their rings, conflicts and the table. It is no backup: flags may have changed meanwhile.
+ * Errors: EEXISTS, EPERMISSION, ENOSPACE, ESYSTEM. */
+int flagstore_dump(const flagstore *store, const char *path);
+
+/* ----------------------------------------------------------------------------------------------------- seats */
+
+/* What a thread does. */
+#define FLAGSTORE_ACTIVITIES(X)                                                                                 \
+	X(IDLE, 0, "idle")             /* nothing that holds or needs a lock */                                     \
+	X(WAITING, 1, "waiting")       /* for a shard's lock */                                                     \
+	X(HOLDING, 2, "holding")       /* a shard's lock */                                                         \
+	X(GROWING, 3, "growing")       /* the same, while a bucket grows or splits */                               \
+	X(RECOVERING, 4, "recovering") /* the same, after the death of the shard's writer */
+
+enum flagstore_activity {
+#define FLAGSTORE_ACTIVITY_CODE(name, code, word) FLAGSTORE_##name = (code),
+	FLAGSTORE_ACTIVITIES(FLAGSTORE_ACTIVITY_CODE)
+#undef FLAGSTORE_ACTIVITY_CODE
+};
+
+/* The word for an activity ("unknown" for a number that is none). Async-signal-safe. */
+const char *flagstore_activity_name(int activity);
+
+/* A seat: one thread of a worker, which takes it with its first write and gives it back when it ends. A seat whose thread was
+ * killed stays as it was until all others are in use. */
+struct flagstore_seat {
+	uint32_t seat;         /* its number */
+	uint32_t worker;       /* as in struct flagstore_worker */
+	bool alive;            /* its worker holds its entry; of the caller's own process, the thread exists */
+	bool self;             /* is the calling thread's */
+	pid_t pid;             /* of the worker, 0 when it is not known any more */
+	pid_t thread;          /* thread id */
+	char name[16];         /* of the thread, NUL-terminated; untrusted bytes */
+	int64_t taken_ms;      /* since when it has the seat, milliseconds since 1970 */
+	enum flagstore_activity activity;
+	uint32_t shard;        /* whose lock it waits for, or holds; UINT32_MAX when idle */
+	int64_t since_ns;      /* for how long it has been so, as coarse as the kernel's tick; 0 when idle */
+	uint32_t behind_worker; /* waiting: who held the lock when the wait began; 0: unknown */
+	pid_t behind_thread;
+	uint64_t locks;        /* times that it took a shard's lock */
+	uint64_t waits;        /* of them, those for which it had to wait */
+	uint64_t waited_ns;    /* for so long, all together */
+	uint64_t events;       /* events that were written to this seat's ring, whosever the seat was */
+};
+
+/* All seats that belong to somebody, dead or alive, into seats[room]; returns how many there are, which may be more than
+ * room. */
+size_t flagstore_seats(const flagstore *store, struct flagstore_seat *seats, size_t room);
+
+/* ---------------------------------------------------------------------------------------------------- events
+ *
+ * Each seat has a ring of the last 62 things that happened to its thread: changes of flags, and what is out of the ordinary. */
+
+#define FLAGSTORE_EVENTS(X)                                                                                     \
+	X(CHANGE, 1, "change")         /* of a flag: operation, batch, unlocked, offset, before, after */           \
+	X(WAIT, 2, "wait")             /* for a lock, longer than 0.1 ms: duration_ns, other (who held it) */       \
+	X(CONFLICT, 3, "conflict")     /* two writers at once (flagstore_conflicts()): offset, other */             \
+	X(DEATH, 4, "death")           /* a shard's writer was found dead: other (who it was) */                    \
+	X(RECOVERY, 5, "recovery")     /* the shard has been put right: duration_ns, other (after whom) */          \
+	X(GROWTH, 6, "growth")         /* a bucket was replaced by one of another size: duration_ns, offset */      \
+	X(SPLIT, 7, "split")           /* a bucket was split in two: duration_ns, offset */                         \
+	X(DOUBLING, 8, "doubling")     /* a shard's directory was doubled: duration_ns, offset */                   \
+	X(GUARD, 9, "guard")           /* the guard's mode was changed: from, to */                                 \
+	X(ATTACH, 10, "attach")        /* a process attached read-write */                                          \
+	X(DETACH, 11, "detach")        /* a process closed the segment */
+
+enum flagstore_event_kind {
+#define FLAGSTORE_EVENT_CODE(name, code, word) FLAGSTORE_##name = (code),
+	FLAGSTORE_EVENTS(FLAGSTORE_EVENT_CODE)
+#undef FLAGSTORE_EVENT_CODE
+};
+
+#define FLAGSTORE_OPERATIONS(X)                                                                                 \
+	X(INSERT, 1, "insert")                                                                                      \
+	X(FLIP, 2, "flip")             /* a change of an existing flag, also to the value that it has */            \
+	X(DELETE, 3, "delete")                                                                                      \
+	X(MAINTENANCE, 4, "maintenance") /* a write section that changed no flag: growth, a check, a recovery */
+
+enum flagstore_operation {
+#define FLAGSTORE_OPERATION_CODE(name, code, word) FLAGSTORE_##name = (code),
+	FLAGSTORE_OPERATIONS(FLAGSTORE_OPERATION_CODE)
+#undef FLAGSTORE_OPERATION_CODE
+};
+
+/* The words for these ("unknown" for a number that is none). Async-signal-safe. */
+const char *flagstore_event_name(int kind);
+const char *flagstore_operation_name(int operation);
+
+/* Untrusted, as all that is read from a segment: nothing but the ranges of the fields is sure. */
+struct flagstore_event {
+	int kind;              /* enum flagstore_event_kind */
+	int64_t time_ns;       /* since 1970; of a change, as coarse as the kernel's tick */
+	uint32_t seat;
+	uint64_t number;       /* in the seat's ring: one more each time */
+	uint32_t writer;       /* worker id, as in struct flagstore_flag */
+	pid_t thread;
+	uint32_t shard;        /* UINT32_MAX: none */
+	/* those of the following that the kind names; the others are 0 */
+	int operation;         /* enum flagstore_operation */
+	bool batch;            /* part of a batch */
+	bool unlocked;         /* by a writer without the lock (FLAGSTORE_UNLOCKED) */
+	uint64_t offset;       /* in the file, bytes: of the slot, or of what was replaced */
+	struct flagstore_flag before; /* the flag; writer and changed_ms are 0 */
+	struct flagstore_flag after;
+	uint64_t duration_ns;
+	uint32_t other_writer;
+	pid_t other_thread;
+	int from, to;          /* enum flagstore_guard */
+};
+
+/* A reader of all rings, in the order of time. One thread at a time. */
+typedef struct flagstore_events flagstore_events;
+
+/* Begins with the oldest events that the rings still have. *events is the caller's, to be closed before the store is.
+ * Errors: ENOMEMORY. */
+int flagstore_events_open(const flagstore *store, flagstore_events **events);
+
+/* The next event into *event; waits for one. timeout_ms below 0 waits for ever. Events that are written later come later,
+ * also when their time, which is coarse, lies before. Nobody is woken: it looks again every few milliseconds.
+ * Errors: ETIMEDOUT (there are no more), ENOMEMORY, ETRUNCATED (after flagstore_catch_sigbus()). */
+int flagstore_events_next(flagstore_events *events, struct flagstore_event *event, int timeout_ms);
+
+/* Events that were overwritten before this reader came to them. */
+uint64_t flagstore_events_lost(const flagstore_events *events);
+
+void flagstore_events_close(flagstore_events *events);
+
+/* The changes of one key that the rings still have, in the order in which they happened, into events[room], also of earlier
+ * lives of a flag that was deleted; *count is how many there are, which may be more than room (then the oldest are left out).
+ * Errors: EKEY, ENOMEMORY. */
+int flagstore_history(const flagstore *store, const char *key, struct flagstore_event *events, size_t room, size_t *count);
+int flagstore_history_n(const flagstore *store, const char *key, size_t length, struct flagstore_event *events, size_t room,
+                        size_t *count);
+
 struct flagstore_info {
 	const char *path;         /* the store's, valid until it is closed */
 	char uuid[37];
@@ -396,6 +627,11 @@ struct flagstore_info {
 	uint64_t recoveries;      /* shards restored after the death of a writer since creation */
 	uint32_t workers;         /* living workers that have an entry */
 	uint32_t workers_max;     /* worker entries; processes beyond them work too, but are not listed */
+	uint32_t seats;           /* seats that threads have now */
+	uint32_t seats_max;
+	uint32_t standing;        /* threads that found no seat since creation: they work too, but their events are not kept */
+	int guard;                /* enum flagstore_guard */
+	uint64_t conflicts;       /* that the guard saw since creation */
 };
 
 /* All about the segment. Counts are added up while others go on, so they are exact only when nobody writes.
@@ -405,7 +641,7 @@ int flagstore_info(const flagstore *store, struct flagstore_info *info);
 /* One thing that is wrong. */
 struct flagstore_finding {
 	const char *kind;     /* a fixed word: "header", "directory", "bucket", "tag", "slot", "check-value", "duplicate", "unreachable",
-	                       * "count", "room", "free-list", "frozen", "lock", "worker" */
+	                       * "count", "room", "free-list", "frozen", "lock", "worker", "seat", "guard" */
 	uint32_t shard;       /* UINT32_MAX: not in a shard */
 	uint64_t offset;      /* in the file, bytes */
 	const char *text;     /* a sentence */

@@ -17,6 +17,7 @@
 
 #include "change.h"
 #include "error.h"
+#include "event.h"
 #include "grow.h"
 #include "point.h"
 #include "recover.h"
@@ -417,6 +418,8 @@ static void apply(struct commit *commit)
 	for (uint32_t i = 0; i < commit->count; i++) {
 		struct item *item = &commit->items[i];
 		struct fs_shard *shard = fs_shard_writable(store, item->shard);
+		int64_t now_ms = 0;
+		bool changed;
 
 		if (!item->slot)
 			continue;
@@ -424,9 +427,13 @@ static void apply(struct commit *commit)
 			fs_quicken(store, shard, &(struct fs_found){item->slot, item->before}, item->after);
 			continue;
 		}
-		if (fs_word_changes(item->after) != fs_word_changes(item->before))
-			fs_slot_stamp(store, fs_writable(store, item->slot), item->after);
+		changed = fs_word_changes(item->after) != fs_word_changes(item->before);
+		if (changed)
+			now_ms = fs_slot_stamp(store, fs_writable(store, item->slot), item->after);
 		fs_redo_apply(store, item->slot, item->before, item->after);
+		if (changed)
+			fs_event_change(store, item->slot, fs_change_what(item->exists ? FLAGSTORE_FLIP : FLAGSTORE_DELETE, item->shard, true),
+			                item->before, item->after, now_ms);
 		if (!item->exists)
 			fs_bury(store, shard, item->slot);
 	}
@@ -480,7 +487,10 @@ int flagstore_batch_commit(flagstore_batch *batch, size_t *changed)
 	if (!commit.changes || !commit.items || !commit.entered) {
 		error = fs_fail(FLAGSTORE_ENOMEMORY, "there is no memory to commit a batch of %zu changes", batch->count);
 	} else if (batch->count) {
+		fs_thread.site = __builtin_return_address(0);
 		fs_entered(store);
+		fs_thread.operation = FLAGSTORE_FLIP;
+		fs_thread.key = NULL;
 		sort_into_items(&commit);
 		error = enter_all(&commit);
 		if (!error)

@@ -14,15 +14,22 @@ library_sources = \
 	src/change.c \
 	src/change.h \
 	src/check.c \
+	src/conflict.c \
 	src/cursor.c \
 	src/cursor.h \
+	src/dump.c \
 	src/error.c \
 	src/error.h \
+	src/event.c \
+	src/event.h \
+	src/events.c \
 	src/fence.h \
 	src/find.h \
 	src/futex.h \
 	src/grow.c \
 	src/grow.h \
+	src/guard.c \
+	src/guard.h \
 	src/handle.c \
 	src/info.c \
 	src/key.h \
@@ -31,12 +38,17 @@ library_sources = \
 	src/lock.h \
 	src/many.c \
 	src/name.c \
+	src/place.c \
+	src/place.h \
 	src/point.h \
+	src/probe.h \
 	src/recover.c \
 	src/recover.h \
 	src/redo.c \
 	src/redo.h \
 	src/room.c \
+	src/seat.c \
+	src/seat.h \
 	src/section.c \
 	src/section.h \
 	src/segment.c \

@@ -10,6 +10,21 @@
 
 #include "layout.h"
 
+/* Whether this process, as opposed to the one that it was forked from, has entered the segment as a worker (worker.c). */
+struct fs_entered {
+	_Atomic uint32_t state;
+	_Atomic uint32_t seated; /* a thread has got a seat */
+	_Atomic uint64_t life; /* a number that no other store of this process has, or of those that it was forked from; 0: not entered */
+};
+
+/* Where in the file stands what stands behind the heap, in bytes. */
+struct fs_tail {
+	uint64_t seats;
+	uint64_t conflicts;
+	uint64_t shadows;
+	uint64_t shadows_end;
+};
+
 struct flagstore {
 	/* what a read needs */
 	const char *map;                 /* read-only mapping of max_bytes */
@@ -18,23 +33,31 @@ struct flagstore {
 	uint32_t shard_bits;
 	fs_line heap_start;
 	_Atomic uint32_t room;           /* lines that this process knows to be backed by the file system */
-	uint32_t max_lines;
+	uint32_t max_lines;              /* where the heap must end */
 	/* what a write needs */
 	char *write_map;                 /* writable mapping of the same bytes; NULL when attached read-only */
-	_Atomic uint32_t *entered;       /* a page that fork wipes: 0 means that this process has not entered yet (worker.c) */
+	struct fs_entered *entered;      /* a page that fork wipes */
 	uint32_t worker;                 /* worker id of this process; 0 when all entries were taken */
 	uint32_t lock_wait_ms;
 	int64_t created_ms;
 	/* the rest */
+	struct fs_tail tail;
+	_Atomic uint32_t seat_room;      /* as room: seats, and 1 if the conflicts, or the shadows, are known to be backed */
+	_Atomic uint32_t conflict_room;
+	_Atomic uint32_t shadow_room;
 	struct fs_mapping *mapping;      /* sigbus.h */
 	struct fs_constants constants;   /* as checked when attached */
 	int fd;
 	bool tmpfs;
+	bool unlocked;                   /* attached FLAGSTORE_UNLOCKED */
 	char path[PATH_MAX];
 };
 
 /* Lines that the shards, the workers and the header take: where the heap starts. */
 fs_line fs_heap_start(const struct fs_constants *constants);
+
+/* Where the tail is; its beginning is where the heap must end. */
+struct fs_tail fs_tail(const struct fs_constants *constants);
 
 /* Learns how much room the file system has given by now. True when lines [0, end) are backed. Async-signal-safe. */
 bool fs_room_reaches(const flagstore *store, uint64_t end);
@@ -47,6 +70,12 @@ int fs_room_take(flagstore *store, uint64_t end);
 
 /* The same for any line number; false too for lines that are not of the heap. */
 bool fs_heap_reaches(const flagstore *store, fs_line line, uint32_t count);
+
+/* Takes room for one more seat. False when there is none; nothing fails by that, so no detail is noted. */
+bool fs_room_take_seat(flagstore *store);
+
+/* The seat; NULL when it has no room yet. */
+const struct fs_seat *fs_seat_at(const flagstore *store, uint32_t index);
 
 /* True when this process knows that lines [line, line + count) are heap lines that are really backed, whatever the number is. */
 static inline bool fs_known(const flagstore *store, fs_line line, uint32_t count)
@@ -99,6 +128,12 @@ static inline struct fs_shard *fs_shard_writable(flagstore *store, uint32_t inde
 	return fs_writable(store, &store->shards[index]);
 }
 
+/* Of a shard in the writable mapping. */
+static inline uint32_t fs_shard_index(const flagstore *store, const struct fs_shard *shard)
+{
+	return (uint32_t)(shard - (const struct fs_shard *)(const void *)(store->write_map + FS_PAGE));
+}
+
 static inline const struct fs_worker *fs_worker_entry(const flagstore *store, uint32_t index)
 {
 	const struct fs_worker *first = (const void *)(store->map + FS_PAGE + store->constants.shards * sizeof(struct fs_shard));
@@ -112,6 +147,14 @@ bool fs_file_lock(int fd, int type, int64_t byte);
 
 /* True when somebody else holds a lock on the byte. Async-signal-safe. */
 bool fs_file_locked(int fd, int64_t byte);
+
+/* Has the file system give room for the conflicts, or the shadows. */
+int fs_room_take_conflicts(flagstore *store);
+int fs_room_take_shadows(flagstore *store);
+
+/* All of them; NULL when they have no room yet. */
+const struct fs_conflict *fs_conflicts(const flagstore *store);
+const struct fs_shadow *fs_shadows(const flagstore *store);
 
 /* Opens the store's file once more, which makes an open file description of its own; -1 when that can't be done. */
 int fs_reopen(const flagstore *store);

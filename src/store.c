@@ -141,7 +141,7 @@ static int write_locked(flagstore *store, struct fs_shard *shard, const struct f
 			fs_kill(store, shard, &found);
 			return FLAGSTORE_OK;
 		case FS_REWRITE:
-			if (fs_flip(store, &found, effect->value))
+			if (fs_flip(store, key->hash, &found, effect->value))
 				return FLAGSTORE_OK;
 			if (fs_word_state(found.word) != FS_LIVE)
 				return damaged(store, key);
@@ -151,13 +151,22 @@ static int write_locked(flagstore *store, struct fs_shard *shard, const struct f
 	return restless(store, key);
 }
 
+/* For the guard: what the look before the lock led to. */
+static enum flagstore_operation operation_of(const struct fs_effect *effect)
+{
+	return effect->action == FS_INSERT ? FLAGSTORE_INSERT : effect->action == FS_DELETE ? FLAGSTORE_DELETE : FLAGSTORE_FLIP;
+}
+
 static int write_under_lock(flagstore *store, const struct fs_key *key, const struct fs_rule *rule, struct fs_effect *effect)
 {
 	uint32_t index = fs_hash_shard(key->hash, store->shard_bits);
 	struct fs_shard *shard = fs_shard_writable(store, index);
 	struct fs_deadline deadline = {.set = false};
-	int error = fs_enter(store, index, &deadline);
+	int error;
 
+	fs_thread.key = key;
+	fs_thread.operation = operation_of(effect);
+	error = fs_enter(store, index, &deadline);
 	if (error)
 		return error;
 	error = write_locked(store, shard, key, rule, effect);
@@ -184,6 +193,7 @@ static int write_key(flagstore *store, const char *bytes, size_t length, const s
 		/* A FROZEN flag may be part of a batch that has been committed and whose writer is dead. What is decided now comes after that
 		 * batch, so its value is not the one to decide by, not even that there is nothing to do. */
 		if (outcome == FS_FOUND && fs_word_state(found.word) != FS_LIVE) {
+			effect->action = FS_REWRITE;
 			error = write_under_lock(store, &key, rule, effect);
 			break;
 		}
@@ -196,7 +206,9 @@ static int write_key(flagstore *store, const char *bytes, size_t length, const s
 			error = write_under_lock(store, &key, rule, effect);
 			break;
 		}
-		if (fs_flip(store, &found, effect->value))
+		fs_thread.operation = FLAGSTORE_FLIP;
+		fs_thread.key = &key;
+		if (fs_flip(store, key.hash, &found, effect->value))
 			break;
 		if (tries == FLIPS_MAX)
 			return restless(store, &key);
@@ -212,10 +224,12 @@ static __attribute__((noinline)) int write_unusual(flagstore *store, const char 
 	return fs_unless_lost(store, write_key(store, bytes, length, rule, effect));
 }
 
+/* Part of the public function itself, whatever the compiler thinks of that: its return address is where the library was called. */
+#define HERE static inline __attribute__((always_inline))
+
 /* What write_key() does for most writes, those of flags that exist, without a detour. False: nothing has been done, and it must be called.
  * A flag that was found has a valid key. */
-static inline __attribute__((always_inline)) bool write_usual(flagstore *store, const char *bytes, size_t length,
-                                                              const struct fs_rule *rule, struct fs_effect *effect)
+HERE bool write_usual(flagstore *store, const char *bytes, size_t length, const struct fs_rule *rule, struct fs_effect *effect)
 {
 	struct fs_found found;
 	struct fs_key key;
@@ -228,33 +242,42 @@ static inline __attribute__((always_inline)) bool write_usual(flagstore *store, 
 		return false;
 	if (effect->action == FS_KEEP)
 		return true;
-	if (effect->action != FS_REWRITE || !fs_flip(store, &found, effect->value))
+	if (effect->action != FS_REWRITE)
+		return false;
+	fs_thread.operation = FLAGSTORE_FLIP;
+	fs_thread.key = &key;
+	if (!fs_flip(store, key.hash, &found, effect->value))
 		return false;
 	fs_wake(store, fs_shard_writable(store, fs_hash_shard(key.hash, store->shard_bits)));
 	return true;
 }
 
-static inline __attribute__((always_inline)) int write_flag(flagstore *store, const char *bytes, size_t length,
-                                                            const struct fs_rule *rule, struct fs_effect *effect)
+HERE int write_flag(flagstore *store, const char *bytes, size_t length, const struct fs_rule *rule, struct fs_effect *effect)
 {
+	fs_thread.site = __builtin_return_address(0);
 	if (!write_usual(store, bytes, length, rule, effect))
 		return write_unusual(store, bytes, length, rule, effect);
 	return fs_lost(store) ? fs_unless_lost(store, FLAGSTORE_OK) : FLAGSTORE_OK;
 }
 
-int flagstore_set_n(flagstore *store, const char *key, size_t length, bool value)
+HERE int set_flag(flagstore *store, const char *key, size_t length, bool value)
 {
 	struct fs_effect effect;
 
 	return write_flag(store, key, length, &(struct fs_rule){.kind = FS_RULE_SET, .desired = value}, &effect);
 }
 
-int flagstore_set(flagstore *store, const char *key, bool value)
+int flagstore_set_n(flagstore *store, const char *key, size_t length, bool value)
 {
-	return flagstore_set_n(store, key, strlen(key), value);
+	return set_flag(store, key, length, value);
 }
 
-int flagstore_set_if_absent_n(flagstore *store, const char *key, size_t length, bool value, bool *inserted)
+int flagstore_set(flagstore *store, const char *key, bool value)
+{
+	return set_flag(store, key, strlen(key), value);
+}
+
+HERE int set_if_absent_flag(flagstore *store, const char *key, size_t length, bool value, bool *inserted)
 {
 	struct fs_effect effect;
 	int error = write_flag(store, key, length, &(struct fs_rule){.kind = FS_RULE_SET_IF_ABSENT, .desired = value}, &effect);
@@ -264,12 +287,17 @@ int flagstore_set_if_absent_n(flagstore *store, const char *key, size_t length, 
 	return error;
 }
 
-int flagstore_set_if_absent(flagstore *store, const char *key, bool value, bool *inserted)
+int flagstore_set_if_absent_n(flagstore *store, const char *key, size_t length, bool value, bool *inserted)
 {
-	return flagstore_set_if_absent_n(store, key, strlen(key), value, inserted);
+	return set_if_absent_flag(store, key, length, value, inserted);
 }
 
-int flagstore_toggle_n(flagstore *store, const char *key, size_t length, bool *value)
+int flagstore_set_if_absent(flagstore *store, const char *key, bool value, bool *inserted)
+{
+	return set_if_absent_flag(store, key, strlen(key), value, inserted);
+}
+
+HERE int toggle_flag(flagstore *store, const char *key, size_t length, bool *value)
 {
 	struct fs_effect effect;
 	int error = write_flag(store, key, length, &(struct fs_rule){.kind = FS_RULE_TOGGLE}, &effect);
@@ -279,24 +307,34 @@ int flagstore_toggle_n(flagstore *store, const char *key, size_t length, bool *v
 	return error;
 }
 
-int flagstore_toggle(flagstore *store, const char *key, bool *value)
+int flagstore_toggle_n(flagstore *store, const char *key, size_t length, bool *value)
 {
-	return flagstore_toggle_n(store, key, strlen(key), value);
+	return toggle_flag(store, key, length, value);
 }
 
-int flagstore_compare_and_set_n(flagstore *store, const char *key, size_t length, bool expected, bool desired)
+int flagstore_toggle(flagstore *store, const char *key, bool *value)
+{
+	return toggle_flag(store, key, strlen(key), value);
+}
+
+HERE int compare_and_set_flag(flagstore *store, const char *key, size_t length, bool expected, bool desired)
 {
 	struct fs_effect effect;
 
 	return write_flag(store, key, length, &(struct fs_rule){.kind = FS_RULE_COMPARE, .expected = expected, .desired = desired}, &effect);
 }
 
-int flagstore_compare_and_set(flagstore *store, const char *key, bool expected, bool desired)
+int flagstore_compare_and_set_n(flagstore *store, const char *key, size_t length, bool expected, bool desired)
 {
-	return flagstore_compare_and_set_n(store, key, strlen(key), expected, desired);
+	return compare_and_set_flag(store, key, length, expected, desired);
 }
 
-int flagstore_compare_and_set_version_n(flagstore *store, const char *key, size_t length, const struct flagstore_flag *expected,
+int flagstore_compare_and_set(flagstore *store, const char *key, bool expected, bool desired)
+{
+	return compare_and_set_flag(store, key, strlen(key), expected, desired);
+}
+
+HERE int compare_and_set_version_flag(flagstore *store, const char *key, size_t length, const struct flagstore_flag *expected,
                                         bool desired)
 {
 	struct fs_effect effect;
@@ -312,19 +350,30 @@ int flagstore_compare_and_set_version_n(flagstore *store, const char *key, size_
 	return write_flag(store, key, length, &rule, &effect);
 }
 
-int flagstore_compare_and_set_version(flagstore *store, const char *key, const struct flagstore_flag *expected, bool desired)
+int flagstore_compare_and_set_version_n(flagstore *store, const char *key, size_t length, const struct flagstore_flag *expected,
+                                        bool desired)
 {
-	return flagstore_compare_and_set_version_n(store, key, strlen(key), expected, desired);
+	return compare_and_set_version_flag(store, key, length, expected, desired);
 }
 
-int flagstore_delete_n(flagstore *store, const char *key, size_t length)
+int flagstore_compare_and_set_version(flagstore *store, const char *key, const struct flagstore_flag *expected, bool desired)
+{
+	return compare_and_set_version_flag(store, key, strlen(key), expected, desired);
+}
+
+HERE int delete_flag(flagstore *store, const char *key, size_t length)
 {
 	struct fs_effect effect;
 
 	return write_flag(store, key, length, &(struct fs_rule){.kind = FS_RULE_DELETE}, &effect);
 }
 
+int flagstore_delete_n(flagstore *store, const char *key, size_t length)
+{
+	return delete_flag(store, key, length);
+}
+
 int flagstore_delete(flagstore *store, const char *key)
 {
-	return flagstore_delete_n(store, key, strlen(key));
+	return delete_flag(store, key, strlen(key));
 }

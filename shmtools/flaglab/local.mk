@@ -40,6 +40,10 @@ shmtools_flaglab_flaglab_SOURCES = \
 	shmtools/flaglab/main.c \
 	shmtools/flaglab/muster.c \
 	shmtools/flaglab/muster.h \
+	shmtools/flaglab/race.c \
+	shmtools/flaglab/race.h \
+	shmtools/flaglab/racereport.c \
+	shmtools/flaglab/racework.c \
 	shmtools/flaglab/reader.c \
 	shmtools/flaglab/reader.h \
 	shmtools/flaglab/report.c \
@@ -68,4 +72,5 @@ dist_check_SCRIPTS += \
 	tests/flaglab-demo.sh \
 	tests/flaglab-histogram.sh \
 	tests/flaglab-manual.sh \
+	tests/flaglab-race.sh \
 	tests/flaglab-run.sh
