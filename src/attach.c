@@ -207,7 +207,7 @@ static int open_error(const flagstore *store, const char *tried)
 
 /* ------------------------------------------------------------------------------------------------ constants */
 
-static uint64_t check_of(const struct fs_constants *constants)
+uint64_t fs_constants_check(const struct fs_constants *constants)
 {
 	return XXH3_64bits(constants, offsetof(struct fs_constants, check));
 }
@@ -232,7 +232,7 @@ static int check_constants(const flagstore *store, const struct fs_constants *co
 	    constants->worker_size != sizeof(struct fs_worker) || constants->slot_size != sizeof(struct fs_slot))
 		return fs_fail(FLAGSTORE_ELAYOUT, "segment %s has records of other sizes than flagstore %s; it was made by another build", store->path,
 		               flagstore_version());
-	if (constants->check != check_of(constants) || !shards || shards > FLAGSTORE_SHARDS_MAX || shards & (shards - 1) ||
+	if (constants->check != fs_constants_check(constants) || !shards || shards > FLAGSTORE_SHARDS_MAX || shards & (shards - 1) ||
 	    !constants->workers || constants->workers > FLAGSTORE_WORKERS_MAX || constants->max_bytes < FS_MIN_BYTES ||
 	    constants->max_bytes > FS_MAX_BYTES || constants->max_bytes % FS_PAGE || constants->created_ms < 0 ||
 	    constants->created_ms > CREATED_MAX_MS)
@@ -556,7 +556,7 @@ static int fill_file(flagstore *store, const struct flagstore_options *options)
 	if (error)
 		return error;
 	header = fs_header_writable(store);
-	constants->check = check_of(constants);
+	constants->check = fs_constants_check(constants);
 	header->constants = *constants;
 	atomic_store_explicit(&header->heap, store->heap_start, memory_order_relaxed);
 	atomic_store_explicit(&header->room, store->heap_start, memory_order_relaxed);

@@ -14,6 +14,7 @@ library_sources = \
 	src/change.c \
 	src/change.h \
 	src/check.c \
+	src/check.h \
 	src/cursor.c \
 	src/cursor.h \
 	src/error.c \

@@ -36,6 +36,9 @@ struct flagstore {
 /* Lines that the shards, the workers and the header take: where the heap starts. */
 fs_line fs_heap_start(const struct fs_constants *constants);
 
+/* What their check value must be. */
+uint64_t fs_constants_check(const struct fs_constants *constants);
+
 /* Learns how much room the file system has given by now. True when lines [0, end) are backed. Async-signal-safe. */
 bool fs_room_reaches(const flagstore *store, uint64_t end);
 
