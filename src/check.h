@@ -10,7 +10,7 @@
 struct fs_checking {
 	bool still;                      /* nobody is at work: a copy. No lock is taken, no shard waited for */
 	bool abandoned;                  /* without locks: a shard whose writer died is checked as he left it, not passed over */
-	void (*progress)(uint32_t done); /* so many shards have been looked at; may be NULL */
+	void (*progress)(uint64_t done); /* so many shards have been looked at; may be NULL */
 };
 
 /* As flagstore_check(). */

@@ -16,8 +16,6 @@ shmtools_flagctl_flagctl_SOURCES = \
 	shmtools/flagctl/contents.h \
 	shmtools/flagctl/create.c \
 	shmtools/flagctl/delete.c \
-	shmtools/flagctl/describe.c \
-	shmtools/flagctl/describe.h \
 	shmtools/flagctl/export.c \
 	shmtools/flagctl/filter.c \
 	shmtools/flagctl/filter.h \
@@ -31,8 +29,6 @@ shmtools_flagctl_flagctl_SOURCES = \
 	shmtools/flagctl/info.c \
 	shmtools/flagctl/list.c \
 	shmtools/flagctl/main.c \
-	shmtools/flagctl/outfile.c \
-	shmtools/flagctl/outfile.h \
 	shmtools/flagctl/set.c \
 	shmtools/flagctl/test.c \
 	shmtools/flagctl/toggle.c \

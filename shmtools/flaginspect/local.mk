@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Copyright (c) The flagstore authors
+#
+# The command flaginspect, its page, its completion and its tests. It looks at segments by the library's inner names.
+
+bin_PROGRAMS += shmtools/flaginspect/flaginspect
+shmtools_flaginspect_flaginspect_SOURCES = \
+	shmtools/flaginspect/check.c \
+	shmtools/flaginspect/commands.h \
+	shmtools/flaginspect/dump.c \
+	shmtools/flaginspect/facts.c \
+	shmtools/flaginspect/facts.h \
+	shmtools/flaginspect/findings.c \
+	shmtools/flaginspect/findings.h \
+	shmtools/flaginspect/main.c \
+	shmtools/flaginspect/source.c \
+	shmtools/flaginspect/source.h
+inspect_cppflags = $(shmtools_cppflags) -I$(top_srcdir)/src
+inspect_libs = libshmtools.la libflagstore-internal.la $(JANSSON_LIBS) $(BSD_LIBS)
+shmtools_flaginspect_flaginspect_CPPFLAGS = $(inspect_cppflags)
+shmtools_flaginspect_flaginspect_LDADD = $(inspect_libs)
+
+dist_man_MANS += man/flaginspect.1
+dist_bash_completion_DATA += shmtools/completion/flaginspect
+EXTRA_DIST += tests/flaginspect.sh
+dist_check_SCRIPTS += \
+	tests/flaginspect-check.sh \
+	tests/flaginspect-manual.sh
