@@ -7,6 +7,6 @@
 
 #include "cli.h"
 
-extern const struct cli_command command_check, command_dump;
+extern const struct cli_command command_check, command_dump, command_map;
 
 #endif

@@ -13,6 +13,11 @@ shmtools_flaginspect_flaginspect_SOURCES = \
 	shmtools/flaginspect/findings.c \
 	shmtools/flaginspect/findings.h \
 	shmtools/flaginspect/main.c \
+	shmtools/flaginspect/map.c \
+	shmtools/flaginspect/page.c \
+	shmtools/flaginspect/page.h \
+	shmtools/flaginspect/picture.c \
+	shmtools/flaginspect/picture.h \
 	shmtools/flaginspect/source.c \
 	shmtools/flaginspect/source.h
 inspect_cppflags = $(shmtools_cppflags) -I$(top_srcdir)/src
@@ -25,4 +30,5 @@ dist_bash_completion_DATA += shmtools/completion/flaginspect
 EXTRA_DIST += tests/flaginspect.sh
 dist_check_SCRIPTS += \
 	tests/flaginspect-check.sh \
-	tests/flaginspect-manual.sh
+	tests/flaginspect-manual.sh \
+	tests/flaginspect-map.sh

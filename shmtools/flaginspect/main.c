@@ -9,7 +9,7 @@
 #include "commands.h"
 
 static const struct cli_command *const commands[] = {
-	&command_check, &command_dump, NULL,
+	&command_check, &command_dump, &command_map, NULL,
 };
 
 static const struct cli_program flaginspect = {
