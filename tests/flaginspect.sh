@@ -26,3 +26,10 @@ slot_of() {
 inspect_commands() {
 	flaginspect --help | sed -n '/^commands:/,/^$/s/^  \([a-z]*\) .*/\1/p'
 }
+
+# begin OPERANDS...: tests/culprit with these in the background, as $culprit, when it has said that it is at it
+begin() {
+	"${top_builddir:-.}/tests/culprit" "$@" >"$work/culprit" 2>&1 &
+	culprit=$!
+	eventually [ -s "$work/culprit" ] && ! grep culprit: "$work/culprit"
+}

@@ -8,5 +8,7 @@
 #include "cli.h"
 
 extern const struct cli_command command_check, command_dump, command_map;
+extern const struct cli_command command_shards, command_workers, command_locks;
+extern const struct cli_command command_diff, command_watch;
 
 #endif

@@ -9,7 +9,8 @@
 #include "commands.h"
 
 static const struct cli_command *const commands[] = {
-	&command_check, &command_dump, &command_map, NULL,
+	&command_check, &command_dump, &command_map, &command_shards, &command_workers, &command_locks, &command_diff,
+	&command_watch, NULL,
 };
 
 static const struct cli_program flaginspect = {
