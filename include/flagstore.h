@@ -39,6 +39,7 @@ extern "C" {
 #define FLAGSTORE_BATCH_MAX 4096    /* changes in the largest batch */
 #define FLAGSTORE_SHARDS_MAX 1024   /* shards, a power of two */
 #define FLAGSTORE_WORKERS_MAX 4095  /* worker entries */
+#define FLAGSTORE_SEATS_MAX 8190    /* seats */
 
 /* ------------------------------------------------------------------------------------------------ errors */
 
@@ -109,12 +110,14 @@ struct flagstore_options {
 	uint64_t max_bytes;    /* the file's largest size, 1 MiB to 64 GiB (1 GiB); room is taken only as flags come */
 	uint32_t shards;       /* writer locks, a power of two from 1 to FLAGSTORE_SHARDS_MAX (64) */
 	uint32_t workers;      /* worker entries, 1 to FLAGSTORE_WORKERS_MAX (256) */
+	uint32_t seats;        /* threads that are listed and whose events are kept, 1 to FLAGSTORE_SEATS_MAX (1024, fewer in a
+	                        * small segment); each takes 4 KiB once it is used */
 	uint32_t mode;         /* permission bits within 0660, whatever the umask (0600) */
 	gid_t group;           /* the file's group; (gid_t)-1 leaves it alone */
 	bool laboratory;       /* a segment for experiments that break the rules on purpose */
 };
 
-#define FLAGSTORE_OPTIONS_INIT {sizeof(struct flagstore_options), 0, 0, 0, 0, 0, 0, (gid_t)-1, false}
+#define FLAGSTORE_OPTIONS_INIT {sizeof(struct flagstore_options), 0, 0, 0, 0, 0, 0, 0, (gid_t)-1, false}
 
 /* Creates segment NAME and attaches to it read-write. A NAME without a slash is the file "flagstore.NAME" in the
  * segment directory ($FLAGSTORE_DIR, /dev/shm when unset); a NAME with a slash is a path. options may be NULL.
@@ -370,6 +373,134 @@ int flagstore_worker(const flagstore *store, uint32_t id, struct flagstore_worke
  * more than room. */
 size_t flagstore_workers(const flagstore *store, struct flagstore_worker *workers, size_t room);
 
+/* What a thread does. */
+#define FLAGSTORE_ACTIVITIES(X)                                                                                 \
+	X(IDLE, 0, "idle")             /* nothing that holds or needs a lock */                                     \
+	X(WAITING, 1, "waiting")       /* for a shard's lock */                                                     \
+	X(HOLDING, 2, "holding")       /* a shard's lock */                                                         \
+	X(GROWING, 3, "growing")       /* the same, while a bucket grows or splits */                               \
+	X(RECOVERING, 4, "recovering") /* the same, after the death of the shard's writer */
+
+enum flagstore_activity {
+#define FLAGSTORE_ACTIVITY_CODE(name, code, word) FLAGSTORE_##name = (code),
+	FLAGSTORE_ACTIVITIES(FLAGSTORE_ACTIVITY_CODE)
+#undef FLAGSTORE_ACTIVITY_CODE
+};
+
+/* The word for an activity ("unknown" for a number that is none). Async-signal-safe. */
+const char *flagstore_activity_name(int activity);
+
+/* A seat: one thread of a worker, which takes it with its first write and gives it back when it ends. A seat whose thread was
+ * killed stays as it was until all others are in use. */
+struct flagstore_seat {
+	uint32_t seat;         /* its number */
+	uint32_t worker;       /* as in struct flagstore_worker */
+	bool alive;            /* its worker holds its entry; of the caller's own process, the thread exists */
+	bool self;             /* is the calling thread's */
+	pid_t pid;             /* of the worker, 0 when it is not known any more */
+	pid_t thread;          /* thread id */
+	char name[16];         /* of the thread, NUL-terminated; untrusted bytes */
+	int64_t taken_ms;      /* since when it has the seat, milliseconds since 1970 */
+	enum flagstore_activity activity;
+	uint32_t shard;        /* whose lock it waits for, or holds; UINT32_MAX when idle */
+	int64_t since_ns;      /* for how long it has been so, as coarse as the kernel's tick; 0 when idle */
+	uint32_t behind_worker; /* waiting: who held the lock when the wait began; 0: unknown */
+	pid_t behind_thread;
+	uint64_t locks;        /* times that it took a shard's lock */
+	uint64_t waits;        /* of them, those for which it had to wait */
+	uint64_t waited_ns;    /* for so long, all together */
+	uint64_t events;       /* events that were written to this seat's ring, whosever the seat was */
+};
+
+/* All seats that belong to somebody, dead or alive, into seats[room]; returns how many there are, which may be more than
+ * room. */
+size_t flagstore_seats(const flagstore *store, struct flagstore_seat *seats, size_t room);
+
+/* ---------------------------------------------------------------------------------------------------- events
+ *
+ * Each seat has a ring of the last 62 things that happened to its thread: changes of flags, and what is out of the ordinary. */
+
+#define FLAGSTORE_EVENTS(X)                                                                                     \
+	X(CHANGE, 1, "change")         /* of a flag: operation, batch, unlocked, offset, before, after */           \
+	X(WAIT, 2, "wait")             /* for a lock, longer than 0.1 ms: duration_ns, other (who held it) */       \
+	X(CONFLICT, 3, "conflict")     /* two writers at once (flagstore_conflicts()): offset, other */             \
+	X(DEATH, 4, "death")           /* a shard's writer was found dead: other (who it was) */                    \
+	X(RECOVERY, 5, "recovery")     /* the shard has been put right: duration_ns, other (after whom) */          \
+	X(GROWTH, 6, "growth")         /* a bucket was replaced by one of another size: duration_ns, offset */      \
+	X(SPLIT, 7, "split")           /* a bucket was split in two: duration_ns, offset */                         \
+	X(DOUBLING, 8, "doubling")     /* a shard's directory was doubled: duration_ns, offset */                   \
+	X(GUARD, 9, "guard")           /* the guard's mode was changed: from, to */                                 \
+	X(ATTACH, 10, "attach")        /* a process attached read-write */                                          \
+	X(DETACH, 11, "detach")        /* a process closed the segment */
+
+enum flagstore_event_kind {
+#define FLAGSTORE_EVENT_CODE(name, code, word) FLAGSTORE_##name = (code),
+	FLAGSTORE_EVENTS(FLAGSTORE_EVENT_CODE)
+#undef FLAGSTORE_EVENT_CODE
+};
+
+#define FLAGSTORE_OPERATIONS(X)                                                                                 \
+	X(INSERT, 1, "insert")                                                                                      \
+	X(FLIP, 2, "flip")             /* a change of an existing flag, also to the value that it has */            \
+	X(DELETE, 3, "delete")                                                                                      \
+	X(MAINTENANCE, 4, "maintenance") /* a write section that changed no flag: growth, a check, a recovery */
+
+enum flagstore_operation {
+#define FLAGSTORE_OPERATION_CODE(name, code, word) FLAGSTORE_##name = (code),
+	FLAGSTORE_OPERATIONS(FLAGSTORE_OPERATION_CODE)
+#undef FLAGSTORE_OPERATION_CODE
+};
+
+/* The words for these ("unknown" for a number that is none). Async-signal-safe. */
+const char *flagstore_event_name(int kind);
+const char *flagstore_operation_name(int operation);
+
+/* Untrusted, as all that is read from a segment: nothing but the ranges of the fields is sure. */
+struct flagstore_event {
+	int kind;              /* enum flagstore_event_kind */
+	int64_t time_ns;       /* since 1970; of a change, as coarse as the kernel's tick */
+	uint32_t seat;
+	uint64_t number;       /* in the seat's ring: one more each time */
+	uint32_t writer;       /* worker id, as in struct flagstore_flag */
+	pid_t thread;
+	uint32_t shard;        /* UINT32_MAX: none */
+	/* those of the following that the kind names; the others are 0 */
+	int operation;         /* enum flagstore_operation */
+	bool batch;            /* part of a batch */
+	bool unlocked;         /* by a writer without the lock (FLAGSTORE_UNLOCKED) */
+	uint64_t offset;       /* in the file, bytes: of the slot, or of what was replaced */
+	struct flagstore_flag before; /* the flag; writer and changed_ms are 0 */
+	struct flagstore_flag after;
+	uint64_t duration_ns;
+	uint32_t other_writer;
+	pid_t other_thread;
+	int from, to;          /* enum flagstore_guard */
+};
+
+/* A reader of all rings, in the order of time. One thread at a time. */
+typedef struct flagstore_events flagstore_events;
+
+/* Begins with the oldest events that the rings still have. *events is the caller's, to be closed before the store is.
+ * Errors: ENOMEMORY. */
+int flagstore_events_open(const flagstore *store, flagstore_events **events);
+
+/* The next event into *event; waits for one. timeout_ms below 0 waits for ever. Events that are written later come later,
+ * also when their time, which is coarse, lies before. Nobody is woken: it looks again every few milliseconds.
+ * Errors: ETIMEDOUT (there are no more), ENOMEMORY, ETRUNCATED (after flagstore_catch_sigbus()). */
+int flagstore_events_next(flagstore_events *events, struct flagstore_event *event, int timeout_ms);
+
+/* Events that were overwritten before this reader came to them. */
+uint64_t flagstore_events_lost(const flagstore_events *events);
+
+void flagstore_events_close(flagstore_events *events);
+
+/* The changes of one key that the rings still have, in the order in which they happened, into events[room], also of earlier
+ * lives of a flag that was deleted; *count is how many there are, which may be more than room (then the oldest are left out).
+ * Errors: EKEY, ENOMEMORY. */
+int flagstore_history(const flagstore *store, const char *key, struct flagstore_event *events, size_t room, size_t *count);
+int flagstore_history_n(const flagstore *store, const char *key, size_t length, struct flagstore_event *events, size_t room,
+                        size_t *count);
+
 struct flagstore_info {
 	const char *path;         /* the store's, valid until it is closed */
 	char uuid[37];
@@ -396,6 +527,9 @@ struct flagstore_info {
 	uint64_t recoveries;      /* shards restored after the death of a writer since creation */
 	uint32_t workers;         /* living workers that have an entry */
 	uint32_t workers_max;     /* worker entries; processes beyond them work too, but are not listed */
+	uint32_t seats;           /* seats that threads have now */
+	uint32_t seats_max;
+	uint32_t standing;        /* threads that found no seat since creation: they work too, but their events are not kept */
 };
 
 /* All about the segment. Counts are added up while others go on, so they are exact only when nobody writes.
@@ -405,7 +539,7 @@ int flagstore_info(const flagstore *store, struct flagstore_info *info);
 /* One thing that is wrong. */
 struct flagstore_finding {
 	const char *kind;     /* a fixed word: "header", "directory", "bucket", "tag", "slot", "check-value", "duplicate", "unreachable",
-	                       * "count", "room", "free-list", "frozen", "lock", "worker" */
+	                       * "count", "room", "free-list", "frozen", "lock", "worker", "seat", "guard" */
 	uint32_t shard;       /* UINT32_MAX: not in a shard */
 	uint64_t offset;      /* in the file, bytes */
 	const char *text;     /* a sentence */

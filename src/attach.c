@@ -28,6 +28,7 @@
 #include "lock.h"
 #include "point.h"
 #include "recover.h"
+#include "seat.h"
 #include "section.h"
 #include "sigbus.h"
 #include "worker.h"
@@ -36,6 +37,9 @@
 #define MAX_BYTES_DEFAULT (UINT64_C(1) << 30)
 #define SHARDS_DEFAULT 64
 #define WORKERS_DEFAULT 256
+#define SEATS_DEFAULT 1024
+#define CONFLICTS_MAX 128u
+#define SHADOWS_MAX (1u << 16)
 #define MODE_DEFAULT 0600
 #define MODE_MAX 0660
 
@@ -154,14 +158,15 @@ static int map_store(flagstore *store, bool writable)
 			return fs_fail_errno(FLAGSTORE_ENOMEMORY, "segment %s: there is no memory that fork wipes", store->path);
 		store->entered = page;
 	}
-	store->mapping = fs_mapping_add(store->map, store->write_map, store->constants.max_bytes);
+	store->mapping = fs_mapping_add(store->map, store->write_map, store->constants.max_bytes, store->entered);
 	if (!store->mapping)
 		return fs_fail(FLAGSTORE_ENOMEMORY, "segment %s: there is no memory to attach to it", store->path);
 	store->shards = (const void *)(store->map + FS_PAGE);
 	store->seed = store->constants.hash_seed;
 	store->shard_bits = (uint32_t)__builtin_ctz(store->constants.shards);
 	store->heap_start = fs_heap_start(&store->constants);
-	store->max_lines = (uint32_t)(store->constants.max_bytes / FS_LINE);
+	store->tail = fs_tail(&store->constants);
+	store->max_lines = (uint32_t)(store->tail.seats / FS_LINE);
 	store->created_ms = store->constants.created_ms;
 	store->tmpfs = fstatfs(store->fd, &system) == 0 && system.f_type == TMPFS_MAGIC;
 	return FLAGSTORE_OK;
@@ -212,6 +217,15 @@ uint64_t fs_constants_check(const struct fs_constants *constants)
 	return XXH3_64bits(constants, offsetof(struct fs_constants, check));
 }
 
+/* Whole pages, and room for the heap before them. */
+bool fs_has_sound_tail(const struct fs_constants *constants)
+{
+	return constants->seats && constants->seats <= FLAGSTORE_SEATS_MAX && constants->conflicts &&
+	       constants->conflicts <= CONFLICTS_MAX && constants->conflicts % 2 == 0 && constants->shadows &&
+	       constants->shadows <= SHADOWS_MAX && constants->shadows % (FS_PAGE / sizeof(struct fs_shadow)) == 0 &&
+	       fs_heap_start(constants) < fs_tail(constants).seats / FS_LINE && fs_tail(constants).seats < constants->max_bytes;
+}
+
 /* Everything that later code relies on without looking again. */
 static int check_constants(const flagstore *store, const struct fs_constants *constants, bool writable)
 {
@@ -229,12 +243,13 @@ static int check_constants(const flagstore *store, const struct fs_constants *co
 		return fs_fail(FLAGSTORE_EFEATURE, "segment %s uses features (bits 0x%x) with which flagstore %s can only read it; "
 		               "attach read-only, or use a newer version", store->path, constants->feature_read_only, flagstore_version());
 	if (constants->header_size != sizeof(struct fs_header) || constants->shard_size != sizeof(struct fs_shard) ||
-	    constants->worker_size != sizeof(struct fs_worker) || constants->slot_size != sizeof(struct fs_slot))
+	    constants->worker_size != sizeof(struct fs_worker) || constants->slot_size != sizeof(struct fs_slot) ||
+	    constants->seat_size != sizeof(struct fs_seat) || constants->conflict_size != sizeof(struct fs_conflict))
 		return fs_fail(FLAGSTORE_ELAYOUT, "segment %s has records of other sizes than flagstore %s; it was made by another build", store->path,
 		               flagstore_version());
 	if (constants->check != fs_constants_check(constants) || !shards || shards > FLAGSTORE_SHARDS_MAX || shards & (shards - 1) ||
 	    !constants->workers || constants->workers > FLAGSTORE_WORKERS_MAX || constants->max_bytes < FS_MIN_BYTES ||
-	    constants->max_bytes > FS_MAX_BYTES || constants->max_bytes % FS_PAGE || constants->created_ms < 0 ||
+	    constants->max_bytes > FS_MAX_BYTES || constants->max_bytes % FS_PAGE || !fs_has_sound_tail(constants) || constants->created_ms < 0 ||
 	    constants->created_ms > CREATED_MAX_MS)
 		return fs_fail(FLAGSTORE_ECORRUPT, "segment %s has a damaged header", store->path);
 	return FLAGSTORE_OK;
@@ -310,6 +325,7 @@ static int reset(flagstore *store)
 		struct fs_shard *shard = fs_shard_writable(store, i);
 
 		fs_recover(store, i);
+		atomic_store_explicit(&shard->mark, 0, memory_order_relaxed);
 		atomic_store_explicit(&shard->sequence, (atomic_load_explicit(&shard->sequence, memory_order_relaxed) | 1) + 1, memory_order_release);
 	}
 	for (uint32_t i = 0; !error && i < store->constants.workers; i++) {
@@ -317,6 +333,8 @@ static int reset(flagstore *store)
 
 		atomic_store_explicit(&entry->generation, 0, memory_order_relaxed);
 	}
+	if (!error)
+		fs_seats_clear(store);
 	return error ? error : sign(store);
 }
 
@@ -399,6 +417,7 @@ static int attach_open_file(flagstore *store, const struct flagstore_options *op
 	if (!fs_file_lock(store->fd, F_RDLCK, FS_LOCK_PRESENT))
 		return fs_fail_errno(FLAGSTORE_ESYSTEM, "segment %s can't be locked", store->path);
 	fs_worker_enter(store);
+	fs_entered(store);
 	recover_orphans(store);
 	return fs_unless_lost(store, FLAGSTORE_OK);
 }
@@ -450,8 +469,10 @@ void flagstore_close(flagstore *store)
 {
 	if (!store)
 		return;
-	if (store->write_map)
+	if (store->write_map) {
+		fs_seats_leave(store);
 		fs_worker_leave(store);
+	}
 	free_store(store);
 }
 
@@ -472,6 +493,8 @@ static int check_options(const char *name, const struct flagstore_options *optio
 		               FLAGSTORE_SHARDS_MAX);
 	if (options->workers > FLAGSTORE_WORKERS_MAX)
 		return fs_fail(FLAGSTORE_EARGUMENT, "segment \"%.100s\": %u workers are more than %d", name, options->workers, FLAGSTORE_WORKERS_MAX);
+	if (options->seats > FLAGSTORE_SEATS_MAX)
+		return fs_fail(FLAGSTORE_EARGUMENT, "segment \"%.100s\": %u seats are more than %d", name, options->seats, FLAGSTORE_SEATS_MAX);
 	if (options->mode & ~(uint32_t)MODE_MAX || (options->mode && (options->mode & 0600) != 0600))
 		return fs_fail(FLAGSTORE_EARGUMENT, "segment \"%.100s\": mode %04o is not within %04o, or keeps the owner out", name, options->mode, MODE_MAX);
 	/* Beyond the limit the kernel would kill us by SIGXFSZ instead of an error. */
@@ -482,9 +505,18 @@ static int check_options(const char *name, const struct flagstore_options *optio
 	return FLAGSTORE_OK;
 }
 
+static uint32_t at_most(uint64_t number, uint32_t most)
+{
+	return number < most ? (uint32_t)number : most;
+}
+
 static void make_constants(const struct flagstore_options *options, struct fs_constants *constants)
 {
 	uint64_t max_bytes = options->max_bytes ? options->max_bytes : MAX_BYTES_DEFAULT;
+
+	/* In a small segment what stands behind the heap shall not take more than an eighth: a sixteenth are seats, and as much are conflicts
+	 * and shadows together. */
+	uint32_t seats = at_most(max_bytes / 16 / sizeof(struct fs_seat), SEATS_DEFAULT);
 
 	*constants = (struct fs_constants){
 		.byte_order = FS_BYTE_ORDER,
@@ -493,6 +525,11 @@ static void make_constants(const struct flagstore_options *options, struct fs_co
 		.shard_size = sizeof(struct fs_shard),
 		.worker_size = sizeof(struct fs_worker),
 		.slot_size = sizeof(struct fs_slot),
+		.seat_size = sizeof(struct fs_seat),
+		.conflict_size = sizeof(struct fs_conflict),
+		.seats = or_default(options->seats, seats),
+		.conflicts = at_most(max_bytes / 32 / sizeof(struct fs_conflict) / 2 * 2, CONFLICTS_MAX),
+		.shadows = at_most(max_bytes / 32 / FS_PAGE * FS_PAGE / sizeof(struct fs_shadow), SHADOWS_MAX),
 		.shards = or_default(options->shards, SHARDS_DEFAULT),
 		.workers = or_default(options->workers, WORKERS_DEFAULT),
 		.lock_wait_ms = or_default(options->lock_wait_ms, LOCK_WAIT_DEFAULT_MS),
@@ -539,9 +576,10 @@ static int fill_file(flagstore *store, const struct flagstore_options *options)
 	if (error)
 		return error;
 	first_bytes = (uint64_t)fs_heap_start(constants) * FS_LINE;
-	if (first_bytes >= constants->max_bytes)
-		return fs_fail(FLAGSTORE_EARGUMENT, "segment %s: %u shards and %u workers do not leave room for flags in a maximum size of %llu bytes",
-		               store->path, constants->shards, constants->workers, (unsigned long long)constants->max_bytes);
+	if (!fs_has_sound_tail(constants))
+		return fs_fail(FLAGSTORE_EARGUMENT, "segment %s: %u shards, %u workers and %u seats do not leave room for flags in a maximum size of "
+		               "%llu bytes", store->path, constants->shards, constants->workers, constants->seats,
+		               (unsigned long long)constants->max_bytes);
 	/* To nothing first: what a dead creator left becomes zeros. Then the magic, so that what we leave can be told from a file of
 	 * somebody else. */
 	if (ftruncate(store->fd, 0) != 0 || pwrite(store->fd, FS_MAGIC, sizeof constants->magic, 0) != (ssize_t)sizeof constants->magic)
@@ -576,6 +614,7 @@ static int fill_file(flagstore *store, const struct flagstore_options *options)
 	store->lock_wait_ms = constants->lock_wait_ms;
 	fs_file_lock(store->fd, F_RDLCK, FS_LOCK_PRESENT);
 	fs_worker_enter(store);
+	fs_entered(store);
 	return FLAGSTORE_OK;
 }
 

@@ -17,6 +17,7 @@
 
 #include "change.h"
 #include "error.h"
+#include "event.h"
 #include "grow.h"
 #include "point.h"
 #include "recover.h"
@@ -417,6 +418,8 @@ static void apply(struct commit *commit)
 	for (uint32_t i = 0; i < commit->count; i++) {
 		struct item *item = &commit->items[i];
 		struct fs_shard *shard = fs_shard_writable(store, item->shard);
+		int64_t now_ms = 0;
+		bool changed;
 
 		if (!item->slot)
 			continue;
@@ -424,9 +427,13 @@ static void apply(struct commit *commit)
 			fs_quicken(store, shard, &(struct fs_found){item->slot, item->before}, item->after);
 			continue;
 		}
-		if (fs_word_changes(item->after) != fs_word_changes(item->before))
-			fs_slot_stamp(store, fs_writable(store, item->slot), item->after);
+		changed = fs_word_changes(item->after) != fs_word_changes(item->before);
+		if (changed)
+			now_ms = fs_slot_stamp(store, fs_writable(store, item->slot), item->after);
 		fs_redo_apply(store, item->slot, item->before, item->after);
+		if (changed)
+			fs_event_change(store, item->slot, fs_change_what(item->exists ? FLAGSTORE_FLIP : FLAGSTORE_DELETE, item->shard, true),
+			                item->before, item->after, now_ms);
 		if (!item->exists)
 			fs_bury(store, shard, item->slot);
 	}

@@ -5,12 +5,13 @@
 #include "change.h"
 
 #include "error.h"
+#include "event.h"
 #include "futex.h"
 #include "grow.h"
 #include "point.h"
 #include "undertaking.h"
 
-bool fs_flip(flagstore *store, const struct fs_found *found, bool value)
+bool fs_flip(flagstore *store, uint64_t hash, const struct fs_found *found, bool value)
 {
 	struct fs_slot *slot = fs_writable(store, found->slot);
 	uint64_t word = found->word, next = fs_word_next(word, value);
@@ -21,7 +22,8 @@ bool fs_flip(flagstore *store, const struct fs_found *found, bool value)
 	    !atomic_compare_exchange_strong_explicit(&slot->word, &word, next, memory_order_seq_cst, memory_order_relaxed))
 		return false;
 	FS_POINT("flipped");
-	fs_slot_stamp(store, slot, next);
+	fs_event_change(store, found->slot, fs_change_what(FLAGSTORE_FLIP, fs_hash_shard(hash, store->shard_bits), false), found->word, next,
+	                fs_slot_stamp(store, slot, next));
 	return true;
 }
 
@@ -43,6 +45,12 @@ void fs_wake(flagstore *store, struct fs_shard *shard)
 		atomic_fetch_add_explicit(&fs_header_writable(store)->changed, 1, memory_order_release);
 		fs_futex_wake(&fs_header_writable(store)->changed);
 	}
+}
+
+/* Of a change in a write section. A shard notes its batch for as long as that changes anything. */
+static uint64_t what_of(const flagstore *store, const struct fs_shard *shard, enum flagstore_operation operation)
+{
+	return fs_change_what(operation, fs_shard_index(store, shard), atomic_load_explicit(&shard->batch, memory_order_relaxed) != 0);
 }
 
 static bool bucket_of(const flagstore *store, struct fs_shard *shard, uint64_t hash, struct fs_bucket_view *view)
@@ -152,12 +160,13 @@ void fs_quicken(flagstore *store, struct fs_shard *shard, const struct fs_found 
 {
 	struct fs_slot *slot = fs_writable(store, planted->slot);
 	struct fs_bucket_view view;
-
 	/* The stamp first, while nobody can flip the flag: its own version marks it. */
-	fs_slot_stamp(store, slot, word);
+	int64_t now = fs_slot_stamp(store, slot, word);
+
 	/* seq_cst as in fs_flip(); release: who sees the word sees the key. */
 	atomic_store_explicit(&slot->word, word, memory_order_seq_cst);
 	FS_POINT("flag born");
+	fs_event_change(store, planted->slot, what_of(store, shard, FLAGSTORE_INSERT), planted->word, word, now);
 	if (bucket_with(store, shard, planted->slot, &view))
 		add(&((struct fs_bucket *)fs_writable(store, view.bucket))->live, 1);
 	add(&shard->live, 1);
@@ -166,13 +175,14 @@ void fs_quicken(flagstore *store, struct fs_shard *shard, const struct fs_found 
 void fs_kill(flagstore *store, struct fs_shard *shard, const struct fs_found *found)
 {
 	struct fs_slot *slot = fs_writable(store, found->slot);
-	uint64_t word = found->word;
+	uint64_t word = found->word, dead;
 
 	/* Flips need no lock, so the word may still move. seq_cst as in fs_flip(). */
-	while (!atomic_compare_exchange_weak_explicit(&slot->word, &word, fs_word_with_state(fs_word_next(word, false), FS_DEAD),
-	                                              memory_order_seq_cst, memory_order_relaxed))
-		;
+	do
+		dead = fs_word_with_state(fs_word_next(word, false), FS_DEAD);
+	while (!atomic_compare_exchange_weak_explicit(&slot->word, &word, dead, memory_order_seq_cst, memory_order_relaxed));
 	FS_POINT("flag dead");
+	fs_event_change(store, found->slot, what_of(store, shard, FLAGSTORE_DELETE), word, dead, fs_now_ms());
 	fs_bury(store, shard, found->slot);
 }
 

@@ -451,15 +451,27 @@ static void check_mutex(struct check *check, const struct fs_shard *shard)
 	pthread_mutex_destroy(&made);
 }
 
+static bool can_be_mark(const flagstore *store, uint64_t mark)
+{
+	return (mark & ((1u << FS_WORKER_INDEX_BITS) - 1)) <= store->constants.workers && mark >> FS_MARK_SEAT_SHIFT <= store->constants.seats;
+}
+
 static void check_shard_words(struct check *check, const struct fs_shard *shard)
 {
 	uint64_t holder = atomic_load_explicit(&shard->holder, memory_order_relaxed);
+	uint64_t mark = atomic_load_explicit(&shard->mark, memory_order_relaxed);
+	uint64_t left = atomic_load_explicit(&shard->left, memory_order_relaxed);
 
 	CHECK_UNUSED(check, "lock", shard, line0, "shard");
 	CHECK_UNUSED(check, "lock", shard, line2, "shard");
 	CHECK_UNUSED(check, "lock", shard, line3, "shard");
-	if (holder >> FS_STAMP_WORKER_BITS || (holder & ((1u << FS_WORKER_INDEX_BITS) - 1)) > check->store->constants.workers)
+	if (!can_be_mark(check->store, holder))
 		find(check, "lock", &shard->holder, "the last holder of the lock is a worker that can't be");
+	/* A look with the lock is a write section like any other. */
+	if (mark != (check->store->write_map ? fs_own_mark(check->store) | FS_MARK_LOCKED : 0))
+		find(check, "lock", &shard->mark, "the shard is marked as being written by worker %u, and nobody has the lock", fs_mark_worker(mark));
+	if (!can_be_mark(check->store, left & ~FS_MARK_LOCKED))
+		find(check, "lock", &shard->left, "the last that wrote to the shard is a worker that can't be");
 	if (atomic_load_explicit(&shard->wanted, memory_order_relaxed) & ~(uint32_t)(FS_WANTED_SHARD | FS_WANTED_ANY))
 		find(check, "lock", &shard->wanted, "wishes that nobody can have are noted");
 	if (atomic_load_explicit(&shard->claim, memory_order_relaxed) && atomic_load_explicit(&shard->phase, memory_order_relaxed) == FS_IDLE)
@@ -598,6 +610,21 @@ static void check_workers(struct check *check)
 	}
 }
 
+/* So it is with seats. */
+static void check_seats(struct check *check)
+{
+	const struct fs_seat *seat;
+
+	for (uint32_t i = 0; (seat = fs_seat_at(check->store, i)); i++) {
+		uint64_t owner = atomic_load_explicit(&seat->owner, memory_order_relaxed);
+
+		CHECK_UNUSED(check, "seat", seat, line0, "seat");
+		if (owner & ~FS_OWNER_MASK || !can_be_mark(check->store, owner) ||
+		    (atomic_load_explicit(&seat->activity, memory_order_relaxed) & 0xff) > FLAGSTORE_RECOVERING)
+			find(check, "seat", seat, "seat %u is of a thread that can't be", i);
+	}
+}
+
 static void check_header(struct check *check)
 {
 	const flagstore *store = check->store;
@@ -606,9 +633,10 @@ static void check_header(struct check *check)
 	uint64_t owner = check->heap >> FS_HEAP_OWNER_SHIFT;
 
 	check->shard = UINT32_MAX;
-	CHECK_UNUSED(check, "header", header, line1, "header");
 	CHECK_UNUSED(check, "header", header, line2, "header");
 	CHECK_UNUSED(check, "header", header, line3, "header");
+	CHECK_UNUSED(check, "header", header, line4, "header");
+	CHECK_UNUSED(check, "header", header, line5, "header");
 	CHECK_UNUSED(check, "header", header, rest, "header");
 	check_zero(check, "header", fs_worker_entry(store, store->constants.workers), store->map + (size_t)store->heap_start * FS_LINE,
 	           "gap before the heap");
@@ -623,6 +651,11 @@ static void check_header(struct check *check)
 	/* Room only grows, by whole pages. */
 	if (room < atomic_load_explicit(&store->room, memory_order_relaxed) || room % FS_PAGE_LINES)
 		find(check, "header", &header->room, "the header says that %u lines are backed by the file system, and there were more", room);
+	if (atomic_load_explicit(&header->seat_room, memory_order_relaxed) > store->constants.seats ||
+	    atomic_load_explicit(&header->seat_room, memory_order_relaxed) < atomic_load_explicit(&store->seat_room, memory_order_relaxed) ||
+	    atomic_load_explicit(&header->conflict_room, memory_order_relaxed) > 1 ||
+	    atomic_load_explicit(&header->shadow_room, memory_order_relaxed) > 1)
+		find(check, "header", &header->seat_room, "the header says that seats, conflicts or shadows are backed by the file system, which they are not");
 	if (memcmp(&header->constants, &store->constants, sizeof store->constants) != 0 ||
 	    store->constants.check != fs_constants_check(&store->constants))
 		find(check, "header", header, "the header's constants are not what they were when the segment was created");
@@ -657,6 +690,8 @@ int fs_check(flagstore *store, const struct fs_checking *how, flagstore_found *f
 		check_header(&check);
 	if (!error)
 		check_workers(&check);
+	if (!error)
+		check_seats(&check);
 	for (uint32_t i = 0; !error && i < store->constants.shards; i++) {
 		report(&check, found, argument, &count);
 		check.shard = i;

@@ -12,6 +12,7 @@
 #include "grow.h"
 
 #include "error.h"
+#include "event.h"
 #include "point.h"
 #include "recover.h"
 #include "undertaking.h"
@@ -160,14 +161,17 @@ static int replace(flagstore *store, struct fs_shard *shard, uint32_t where, uin
                    const uint32_t classes[2], bool split)
 {
 	struct fs_bucket_view fresh[2];
+	uint64_t began = fs_monotonic_ns();
 	int error;
 
+	fs_seat_turns_to(store, FLAGSTORE_GROWING);
 	fs_undertake(shard, FS_FILLING, old_word, where);
 	error = take_bucket(store, shard, classes[0], 0, &fresh[0]);
 	if (!error && split)
 		error = take_bucket(store, shard, classes[1], 1, &fresh[1]);
 	if (error) {
 		fs_undertaking_resolve(store, shard);
+		fs_seat_turns_to(store, FLAGSTORE_HOLDING);
 		return error;
 	}
 	move_flags(store, old, fs_dir_depth(old_word), fresh, split);
@@ -175,6 +179,9 @@ static int replace(flagstore *store, struct fs_shard *shard, uint32_t where, uin
 	FS_NOTE(&shard->phase, FS_PUBLISHING);
 	FS_POINT("publishing");
 	fs_publish(store, shard);
+	fs_seat_turns_to(store, FLAGSTORE_HOLDING);
+	fs_event_note(store, split ? FLAGSTORE_SPLIT : FLAGSTORE_GROWTH, fs_shard_index(store, shard), fs_dir_line(old_word),
+	              fs_monotonic_ns() - began);
 	return FLAGSTORE_OK;
 }
 
@@ -211,6 +218,7 @@ static int double_directory(flagstore *store, struct fs_shard *shard, uint64_t w
 	uint32_t depth = fs_dir_depth(word);
 	const _Atomic uint64_t *old = fs_directory(store, word), *place;
 	_Atomic uint64_t *fresh;
+	uint64_t began = fs_monotonic_ns();
 	fs_block block;
 	int error;
 
@@ -232,6 +240,7 @@ static int double_directory(flagstore *store, struct fs_shard *shard, uint64_t w
 	FS_POINT("directory published");
 	fs_block_give(store, shard, atomic_load_explicit(&shard->outgoing, memory_order_relaxed));
 	fs_undertaken(shard);
+	fs_event_note(store, FLAGSTORE_DOUBLING, fs_shard_index(store, shard), fs_dir_line(word), fs_monotonic_ns() - began);
 	return FLAGSTORE_OK;
 }
 

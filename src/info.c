@@ -78,6 +78,9 @@ int flagstore_info(const flagstore *store, struct flagstore_info *info)
 		.lock_wait_ms = store->lock_wait_ms,
 		.workers = fs_workers_alive(store),
 		.workers_max = constants->workers,
+		.seats = fs_seats_taken(store),
+		.seats_max = constants->seats,
+		.standing = atomic_load_explicit(&header->standing, memory_order_relaxed),
 	};
 	for (size_t i = 0; i < sizeof constants->uuid; i++)
 		length += snprintf(info->uuid + length, sizeof info->uuid - (size_t)length, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",

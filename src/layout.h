@@ -4,12 +4,16 @@
  * layout.h: the bytes of a segment, and nothing else. flagstore(5) says the same to people.
  *
  *     segment   | header page | shards | workers | heap: directories, buckets, key cells, redo records ... |
+ *               ... | seats | conflicts | shadows |
  *     bucket    | bucket header, tags (one byte a slot), padding to a line | slot 0 | slot 1 | ... |
  *     slot      | word 8 | stamp 8 | hash 4, check 4 | length 1, key 39 |            one cache line
  *
  * Everything is in the byte order of the host. Places in the segment are line numbers (a line is 64 bytes), never
  * pointers; segment.h turns a line number into a pointer, checked, in one place. All fields that change after the
  * segment is ready are C11 atomics. Whatever is read from here is untrusted until it has been checked.
+ *
+ * The heap takes its room from its beginning on. What stands behind it, at the end of the file, takes room only when it is first used; it
+ * stands there so that the part of the file that has room, up to the end of the heap, has no holes.
  *
  * Memory keeps its type for ever: what was once a slot is never anything but a slot, and so for tags, directories, key cells
  * and redo records. A block on a free list is used again for its own kind only, by its own shard. Therefore a late reader or
@@ -204,25 +208,28 @@ struct fs_shard {
 	uint8_t line0[FS_LINE - 16];
 	/* line 1: the writer lock */
 	pthread_mutex_t mutex;      /* robust, process-shared */
-	_Atomic uint64_t holder;    /* worker id of the last that locked it */
+	_Atomic uint64_t holder;    /* writer mark of the last that locked it */
 	_Atomic uint64_t since_ns;  /* when, on CLOCK_MONOTONIC */
 	_Atomic uint64_t sequence;  /* odd while the structure changes */
-	/* line 2: counts and the batch under way */
+	/* line 2: counts, the guard's marks and the batch under way */
 	_Atomic uint64_t births;    /* the last incarnation given out */
-	_Atomic uint64_t growths;
-	_Atomic uint64_t waits;     /* times that a writer found the lock taken */
 	_Atomic uint64_t redo;      /* this shard's redo record, as a block; 0 before the first batch that it leads */
+	_Atomic uint64_t mark;      /* writer mark of who is in a write section; 0: nobody */
+	_Atomic uint64_t left;      /* writer mark of the last that left one */
+	_Atomic uint64_t epoch;     /* times that the lock was taken */
 	_Atomic uint32_t live;      /* flags */
 	_Atomic uint32_t recoveries;
 	_Atomic uint32_t batch;     /* index + 1 of the shard that leads the batch under way; 0: none */
-	uint8_t line2[FS_LINE - 44];
+	uint8_t line2[FS_LINE - 52];
 	/* line 3: the undertaking */
 	_Atomic uint32_t phase;     /* enum fs_phase */
 	_Atomic uint32_t where;     /* FILLING, PUBLISHING: first directory entry; KEYING, RELEASING: the slot's line */
 	_Atomic uint64_t outgoing;  /* what is replaced: a bucket word, or a block */
 	_Atomic uint64_t fresh[2];  /* blocks taken and not yet part of the table */
 	_Atomic uint64_t claim;     /* block being cut off the end of the heap */
-	uint8_t line3[FS_LINE - 40];
+	_Atomic uint64_t growths;
+	_Atomic uint64_t waits;     /* times that a writer found the lock taken */
+	uint8_t line3[FS_LINE - 56];
 	/* lines 4 and 5 */
 	_Atomic uint32_t free[32]; /* by enum fs_kind: the first free block's line */
 };
@@ -257,6 +264,141 @@ struct fs_worker {
 
 static_assert(sizeof(struct fs_worker) == 128, "a worker is two lines");
 
+/* -------------------------------------------------------------------------------------------------- seat
+ *
+ * A seat is one thread of a worker: what it does, and a ring of what happened to it. Written by its thread alone; each field, and each
+ * record, can be read by anybody at any time. A seat whose owner is dead is taken over when no other is left.
+ *
+ * Writer mark, which tells a thread from all others:   51..39 seat + 1 (13; 0: none) | 38..17 thread id (22) | 16..0 worker id (17)
+ * Owner of a seat: the same without the seat. */
+#define FS_MARK_WORKER_BITS FS_STAMP_WORKER_BITS
+#define FS_MARK_THREAD_BITS 22
+#define FS_MARK_SEAT_SHIFT (FS_MARK_WORKER_BITS + FS_MARK_THREAD_BITS)
+#define FS_MARK_SEAT_BITS 13
+#define FS_MARK_BITS (FS_MARK_SEAT_SHIFT + FS_MARK_SEAT_BITS)
+#define FS_OWNER_MASK ((UINT64_C(1) << FS_MARK_SEAT_SHIFT) - 1)
+#define FS_MARK_LOCKED (UINT64_C(1) << 63) /* in a shard's marks: it has, or had, the lock */
+
+static_assert(FLAGSTORE_SEATS_MAX < (1 << FS_MARK_SEAT_BITS), "a writer mark has room for every seat + 1");
+
+/* A change, or whatever else happened. The stamp says which record of the ring this is: number * 2 + 2, or one less while it is written;
+ * 0: never written. Which of the others mean something depends on the kind (events.c). */
+struct fs_event {
+	_Atomic uint64_t stamp;
+	_Atomic int64_t time_ns;    /* CLOCK_REALTIME; of a change, as coarse as the kernel's tick */
+	_Atomic uint64_t what;      /* 7..0 enum flagstore_event_kind | 15..8 enum flagstore_operation | 16 batch | 17 unlocked
+	                             * | 63..32 shard */
+	_Atomic uint64_t who;       /* writer mark */
+	_Atomic uint64_t slot;      /* line of the slot; of a wait and of a death the writer mark of the other thread */
+	_Atomic uint64_t identity;  /* the slot's; of what takes time the nanoseconds that it took */
+	_Atomic uint64_t before;    /* slot word */
+	_Atomic uint64_t after;     /* slot word */
+};
+
+static_assert(sizeof(struct fs_event) == FS_LINE, "an event is a line");
+
+#define FS_EVENT_BATCH_BIT 16
+#define FS_EVENT_UNLOCKED_BIT 17
+#define FS_EVENT_SHARD_SHIFT 32
+
+#define FS_SEAT_EVENTS 62
+#define FS_NAME_WORDS 2
+
+struct fs_seat {
+	/* line 0: whose it is, and the ring's end */
+	_Atomic uint64_t owner;         /* 0: free */
+	_Atomic int64_t taken_ms;       /* since when, milliseconds since 1970 */
+	_Atomic uint64_t name[FS_NAME_WORDS]; /* of the thread, NUL-terminated */
+	_Atomic uint64_t next;          /* the number of the next event; never goes back, whoever owns the seat */
+	uint8_t line0[FS_LINE - 40];
+	/* line 1: what the thread does */
+	_Atomic uint64_t activity;      /* 7..0 enum flagstore_activity | 63..32 shard */
+	_Atomic uint64_t since_ns;      /* since when, CLOCK_MONOTONIC */
+	_Atomic uint64_t behind;        /* waiting: writer mark of who held the lock */
+	_Atomic uint64_t locks;         /* write sections entered */
+	_Atomic uint64_t waits;         /* of them, those for which it had to wait */
+	_Atomic uint64_t waited_ns;
+	_Atomic uint64_t site;          /* guard: where the write was called, an address in the process; 0: not noted */
+	_Atomic uint64_t write;         /* guard: of the write under way  63..32 slot line or 0 | 15..8 enum flagstore_operation | 0 unlocked */
+	struct fs_event events[FS_SEAT_EVENTS];
+};
+
+#define FS_ACTIVITY_SHARD_SHIFT 32
+
+static_assert(offsetof(struct fs_seat, activity) == 1 * FS_LINE, "seat line 1");
+static_assert(offsetof(struct fs_seat, events) == 2 * FS_LINE, "seat ring");
+static_assert(sizeof(struct fs_seat) == FS_PAGE, "a seat is a page");
+
+/* -------------------------------------------------------------------------------------------------- guard
+ *
+ * A conflict: two threads wrote where one should have waited for the other. The records are a ring; the stamp is that of an event. The
+ * body is written and read word by word. */
+#define FS_STACK_FRAMES 24
+#define FS_STACK_MODULES 6
+#define FS_BUILD_ID_BYTES 20
+#define FS_MODULE_PATH 164
+
+struct fs_party {
+	uint64_t who;        /* writer mark; 0: unknown */
+	uint64_t site;       /* where it called the library: 63..56 module + 1 (0: unknown) | 55..0 offset in the module's file image */
+	uint32_t pid;
+	uint32_t operation;  /* enum flagstore_operation; 0: unknown */
+	uint32_t unlocked;   /* 1: it wrote without the lock */
+	uint32_t reserved;
+	char command[32];    /* NUL-terminated */
+};
+
+struct fs_module {
+	uint8_t build_id_length;
+	uint8_t build_id[FS_BUILD_ID_BYTES];
+	uint8_t reserved[7];
+	char path[FS_MODULE_PATH]; /* NUL-terminated; of a longer one the end, behind "..." */
+};
+
+struct fs_conflict_body {
+	uint64_t count;      /* how many times these two have met like that */
+	int64_t first_ns;    /* CLOCK_REALTIME */
+	int64_t last_ns;
+	uint64_t epoch;      /* the shard's */
+	uint32_t kind;       /* enum flagstore_conflict_kind */
+	uint32_t shard;
+	uint32_t slot;       /* line; 0: none */
+	uint32_t guard;      /* enum flagstore_guard */
+	struct fs_party parties[2]; /* who noticed; the other */
+	uint8_t key_length;
+	char key[FLAGSTORE_KEY_MAX];
+	uint32_t frames;
+	uint32_t modules;
+	uint64_t stack[FS_STACK_FRAMES];          /* of who noticed, innermost first; as site */
+	struct fs_module module[FS_STACK_MODULES];
+};
+
+#define FS_SITE_MODULE_SHIFT 56
+
+struct fs_conflict {
+	_Atomic uint64_t stamp;
+	_Atomic uint64_t body[255];
+};
+
+static_assert(sizeof(struct fs_party) == 64 && sizeof(struct fs_module) == 192, "no padding");
+static_assert(sizeof(struct fs_conflict) == 2048, "two to a page");
+static_assert(sizeof(struct fs_conflict_body) <= sizeof(struct fs_conflict) - 8 && sizeof(struct fs_conflict_body) % 8 == 0, "fits");
+
+/* Audit: who passed a slot last. An entry is its slots' whose line is its number, modulo the number of entries. The words are written one
+ * by one, by anybody; only words that belong together are believed. */
+struct fs_shadow {
+	_Atomic uint64_t who;     /* 51..0 writer mark | 55..52 enum flagstore_operation | 57 held the lock | 56 wrote without it */
+	_Atomic uint64_t where;   /* 63..32 slot line | 31..16 lock epoch | 15..0 digest of who */
+	_Atomic int64_t time_ns;  /* CLOCK_MONOTONIC_COARSE */
+	_Atomic uint64_t site;    /* where the library was called, an address in that process */
+};
+
+static_assert(sizeof(struct fs_shadow) == 32, "two to a line");
+
+#define FS_SHADOW_OPERATION_SHIFT 52
+#define FS_SHADOW_UNLOCKED (UINT64_C(1) << 56)
+#define FS_SHADOW_LOCKED (UINT64_C(1) << 57)
+
 /* Bytes of the file, far behind its end, that exist only to be locked. */
 #define FS_LOCK_SETUP (INT64_C(1) << 60)         /* exclusive: whoever creates, resets or attaches read-write */
 #define FS_LOCK_PRESENT (FS_LOCK_SETUP + 1)      /* shared: everybody that is attached read-write */
@@ -282,11 +424,15 @@ struct fs_constants {
 	uint32_t shard_size;
 	uint32_t worker_size;
 	uint32_t slot_size;
+	uint32_t seat_size;
+	uint32_t conflict_size;
 	uint32_t shards;
 	uint32_t workers;
+	uint32_t seats;
+	uint32_t conflicts;
+	uint32_t shadows;
 	uint32_t lock_wait_ms;
 	uint32_t laboratory;
-	uint32_t reserved;
 	uint64_t max_bytes;
 	uint64_t hash_seed;
 	int64_t created_ms;
@@ -296,7 +442,6 @@ struct fs_constants {
 
 struct fs_header {
 	struct fs_constants constants;
-	uint8_t line1[2 * FS_LINE - sizeof(struct fs_constants)];
 	/* line 2: who may write; changed only by a reset */
 	_Atomic uint64_t pid_namespace;  /* inode number */
 	_Atomic uint64_t boot[4];        /* boot id, 32 hexadecimal digits */
@@ -304,21 +449,38 @@ struct fs_header {
 	uint8_t line2[FS_LINE - 44];
 	/* line 3: the heap */
 	_Atomic uint64_t heap;           /* 42..32 index + 1 of the shard that took last | 31..0 the next free line */
-	_Atomic uint32_t room;           /* lines that the file system has really given */
-	uint8_t line3[FS_LINE - 12];
+	_Atomic uint32_t room;           /* lines, up to the end of the heap, that the file system has really given */
+	_Atomic uint32_t seat_room;      /* seats that have room */
+	_Atomic uint32_t conflict_room;  /* 1: the conflicts have room */
+	_Atomic uint32_t shadow_room;    /* 1: the shadows have room */
+	uint8_t line3[FS_LINE - 24];
 	/* line 4 */
 	_Atomic uint32_t changed;        /* futex word of those who wait for any flag */
 	_Atomic uint32_t next_worker;    /* where the search for a free worker entry goes on */
-	uint8_t rest[FS_PAGE - 4 * FS_LINE - 8];
+	_Atomic uint32_t next_seat;      /* where the search for a free seat goes on */
+	_Atomic uint32_t standing;       /* threads that found no seat */
+	uint8_t line4[FS_LINE - 16];
+	/* line 5: what every writer reads, and hardly anybody writes */
+	_Atomic uint64_t guard;          /* 7..0 enum flagstore_guard | 63..32 the audit's window in milliseconds */
+	_Atomic uint64_t guard_since_ms; /* when it was set, milliseconds since 1970 */
+	_Atomic uint64_t guard_by;       /* worker id of who set it */
+	uint8_t line5[FS_LINE - 24];
+	/* line 6 */
+	_Atomic uint64_t next_conflict;  /* the number of the next conflict record */
+	_Atomic uint64_t conflicts_seen; /* all of them, whether recorded or not */
+	uint8_t rest[FS_PAGE - 6 * FS_LINE - 16];
 };
 
-static_assert(sizeof(struct fs_constants) == 112, "no padding in what check covers");
+static_assert(sizeof(struct fs_constants) == 2 * FS_LINE, "no padding in what check covers");
 static_assert(offsetof(struct fs_header, pid_namespace) == 2 * FS_LINE, "header line 2");
 static_assert(offsetof(struct fs_header, heap) == 3 * FS_LINE, "header line 3");
 static_assert(offsetof(struct fs_header, changed) == 4 * FS_LINE, "header line 4");
+static_assert(offsetof(struct fs_header, guard) == 5 * FS_LINE, "header line 5");
+static_assert(offsetof(struct fs_header, next_conflict) == 6 * FS_LINE, "header line 6");
 static_assert(sizeof(struct fs_header) == FS_PAGE, "the header is a page");
 
 #define FS_HEAP_OWNER_SHIFT 32
+#define FS_GUARD_WINDOW_SHIFT 32
 
 #define FS_MIN_BYTES (UINT64_C(1) << 20)
 #define FS_MAX_BYTES (UINT64_C(1) << 36)

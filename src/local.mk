@@ -19,6 +19,9 @@ library_sources = \
 	src/cursor.h \
 	src/error.c \
 	src/error.h \
+	src/event.c \
+	src/event.h \
+	src/events.c \
 	src/fence.h \
 	src/futex.h \
 	src/grow.c \
@@ -37,6 +40,8 @@ library_sources = \
 	src/redo.c \
 	src/redo.h \
 	src/room.c \
+	src/seat.c \
+	src/seat.h \
 	src/section.c \
 	src/section.h \
 	src/segment.c \

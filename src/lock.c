@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "error.h"
+#include "event.h"
 #include "point.h"
 #include "worker.h"
 
@@ -37,12 +38,12 @@ int fs_lock_init(pthread_mutex_t *mutex)
 static int timed_out(flagstore *store, uint32_t index)
 {
 	const struct fs_shard *shard = &store->shards[index];
-	uint32_t holder = (uint32_t)atomic_load_explicit(&shard->holder, memory_order_relaxed);
+	uint64_t holder = atomic_load_explicit(&shard->holder, memory_order_relaxed);
 	uint64_t since = atomic_load_explicit(&shard->since_ns, memory_order_relaxed), now = fs_monotonic_ns();
 	struct flagstore_worker worker;
 	char who[128] = "an unknown worker";
 
-	if (flagstore_worker(store, holder, &worker) == FLAGSTORE_OK) {
+	if (flagstore_worker(store, fs_mark_worker(holder), &worker) == FLAGSTORE_OK) {
 		char command[FS_PRINTABLE_SIZE];
 
 		snprintf(who, sizeof who, "worker %ld (%s)", (long)worker.pid,
@@ -107,31 +108,70 @@ static int wait_for_lock(pthread_mutex_t *mutex, const struct timespec *end)
 	return error;
 }
 
+/* A wait that is longer is an event. */
+#define LONG_WAIT_NS 100000
+
+static int wait_as_seen(flagstore *store, uint32_t index, struct fs_deadline *deadline)
+{
+	struct fs_shard *shard = fs_shard_writable(store, index);
+	struct fs_seat *seat = fs_own_seat(store);
+	uint64_t behind = atomic_load_explicit(&shard->holder, memory_order_relaxed), began = fs_monotonic_ns(), took;
+	int error;
+
+	atomic_fetch_add_explicit(&shard->waits, 1, memory_order_relaxed);
+	if (!deadline->set)
+		set_deadline(store, deadline);
+	if (seat)
+		atomic_store_explicit(&seat->behind, behind, memory_order_relaxed);
+	fs_seat_does(seat, FLAGSTORE_WAITING, index, began);
+	error = wait_for_lock(&shard->mutex, &deadline->at);
+	took = fs_monotonic_ns() - began;
+	if (seat) {
+		fs_count(&seat->waits, 1);
+		fs_count(&seat->waited_ns, took);
+	}
+	if (took > LONG_WAIT_NS)
+		fs_event_note(store, FLAGSTORE_WAIT, index, behind, took);
+	return error;
+}
+
+static void now_held(flagstore *store, uint32_t index)
+{
+	struct fs_shard *shard = fs_shard_writable(store, index);
+	struct fs_seat *seat = fs_own_seat(store);
+	uint64_t now = coarse_ns();
+
+	atomic_store_explicit(&shard->holder, fs_own_mark(store), memory_order_relaxed);
+	atomic_store_explicit(&shard->since_ns, now, memory_order_relaxed);
+	fs_count(&shard->epoch, 1);
+	fs_seat_does(seat, FLAGSTORE_HOLDING, index, now);
+	if (seat)
+		fs_count(&seat->locks, 1);
+}
+
 int fs_lock(flagstore *store, uint32_t index, struct fs_deadline *deadline)
 {
 	struct fs_shard *shard = fs_shard_writable(store, index);
 	int error = pthread_mutex_trylock(&shard->mutex);
 
-	if (error == EBUSY) {
-		atomic_fetch_add_explicit(&shard->waits, 1, memory_order_relaxed);
-		if (!deadline->set)
-			set_deadline(store, deadline);
-		error = wait_for_lock(&shard->mutex, &deadline->at);
-	}
+	if (error == EBUSY)
+		error = wait_as_seen(store, index, deadline);
 	switch (error) {
 	case 0:
 	case EOWNERDEAD:
-		atomic_store_explicit(&shard->holder, store->worker, memory_order_relaxed);
-		atomic_store_explicit(&shard->since_ns, coarse_ns(), memory_order_relaxed);
+		now_held(store, index);
 		FS_POINT("locked");
 		return error ? FS_LOCKED_DEAD : FS_LOCKED;
 	case ETIMEDOUT:
+		fs_seat_rests(store);
 		return timed_out(store, index);
 	case ENOTRECOVERABLE:
 	case EINVAL:
+		fs_seat_rests(store);
 		return fs_fail(FLAGSTORE_ECORRUPT, "segment %s: the lock of shard %u is damaged; export the flags and create the segment anew",
 		               store->path, index);
 	default:
+		fs_seat_rests(store);
 		errno = error;
 		return fs_fail_errno(FLAGSTORE_ESYSTEM, "segment %s: shard %u can't be locked", store->path, index);
 	}

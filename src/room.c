@@ -13,36 +13,72 @@
 #include "point.h"
 #include "segment.h"
 
+/* Behind the heap, what is used is given room piece by piece: seats one after the other, the conflicts as a whole, and so the shadows. The
+ * header says how much of that has room too, so that it can be told from the heap's by the number of blocks that the file has. Each
+ * number is raised after its room has been taken: it may be too small, after a death in between, and never too large. */
+
 /* Taken at once: a fraction of what is there, so that a small table is a small file, and no single insert waits long for the kernel
  * to clear pages. */
 #define CHUNK_MIN (32u << 10)
 #define CHUNK_MAX (256u << 10)
 
 /* relaxed: room only grows, and it is the kernel that keeps the promise behind it */
-static void know_room(const flagstore *store, uint32_t lines)
+static void lift(_Atomic uint32_t *room, uint32_t to)
 {
-	_Atomic uint32_t *room = &((flagstore *)(uintptr_t)store)->room;
 	uint32_t known = atomic_load_explicit(room, memory_order_relaxed);
 
-	while (known < lines &&
-	       !atomic_compare_exchange_weak_explicit(room, &known, lines, memory_order_relaxed, memory_order_relaxed))
+	while (known < to && !atomic_compare_exchange_weak_explicit(room, &known, to, memory_order_relaxed, memory_order_relaxed))
 		;
+}
+
+/* What the header says, before the file is asked. */
+struct said {
+	uint32_t lines, seats, conflicts, shadows;
+};
+
+static struct said read_rooms(const flagstore *store)
+{
+	const struct fs_header *header = fs_header(store);
+
+	return (struct said){
+		.lines = atomic_load_explicit(&header->room, memory_order_relaxed),
+		.seats = atomic_load_explicit(&header->seat_room, memory_order_relaxed),
+		.conflicts = atomic_load_explicit(&header->conflict_room, memory_order_relaxed),
+		.shadows = atomic_load_explicit(&header->shadow_room, memory_order_relaxed),
+	};
+}
+
+/* Learns all the rooms, if the file has as much as the header says. */
+static bool learn(const flagstore *store, const struct said *said)
+{
+	flagstore *known = (flagstore *)(uintptr_t)store;
+	const struct fs_tail *tail = &store->tail;
+	struct stat file;
+	uint64_t bytes;
+
+	if (said->lines > store->max_lines || said->seats > store->constants.seats || said->conflicts > 1 || said->shadows > 1 ||
+	    fstat(store->fd, &file) != 0 || (uint64_t)file.st_size < (uint64_t)said->lines * FS_LINE)
+		return false;
+	bytes = (uint64_t)said->lines * FS_LINE + (uint64_t)said->seats * sizeof(struct fs_seat) +
+	        said->conflicts * (tail->shadows - tail->conflicts) + said->shadows * (tail->shadows_end - tail->shadows);
+	/* Elsewhere reading a hole takes nothing, and blocks may be counted otherwise (compression). */
+	if (store->tmpfs && (uint64_t)file.st_blocks * 512 < bytes)
+		return false;
+	lift(&known->room, said->lines);
+	/* A file that was cut has no end. */
+	if ((uint64_t)file.st_size < tail->shadows_end)
+		return true;
+	lift(&known->seat_room, said->seats);
+	lift(&known->conflict_room, said->conflicts);
+	lift(&known->shadow_room, said->shadows);
+	return true;
 }
 
 bool fs_room_reaches(const flagstore *store, uint64_t end)
 {
-	uint32_t said = atomic_load_explicit(&fs_header(store)->room, memory_order_relaxed);
-	struct stat file;
+	struct said said = read_rooms(store);
 
-	if (end > said || said > store->max_lines || fstat(store->fd, &file) != 0)
-		return false;
-	if ((uint64_t)file.st_size < (uint64_t)said * FS_LINE)
-		return false;
-	/* Elsewhere reading a hole takes nothing, and blocks may be counted otherwise (compression). */
-	if (store->tmpfs && (uint64_t)file.st_blocks * 512 < (uint64_t)said * FS_LINE)
-		return false;
-	know_room(store, said);
-	return true;
+	return end <= said.lines && learn(store, &said);
 }
 
 static int room_error(const flagstore *store, uint64_t to)
@@ -60,7 +96,8 @@ static int room_error(const flagstore *store, uint64_t to)
 	}
 }
 
-int fs_room_allocate(const flagstore *store, uint64_t from, uint64_t to)
+/* False with errno. */
+static bool allocate(const flagstore *store, uint64_t from, uint64_t to)
 {
 	int failed;
 
@@ -69,14 +106,19 @@ int fs_room_allocate(const flagstore *store, uint64_t from, uint64_t to)
 	do
 		failed = fallocate(store->fd, 0, (off_t)from, (off_t)(to - from));
 	while (failed && errno == EINTR);
-	return failed ? room_error(store, to) : FLAGSTORE_OK;
+	return !failed;
+}
+
+int fs_room_allocate(const flagstore *store, uint64_t from, uint64_t to)
+{
+	return allocate(store, from, to) ? FLAGSTORE_OK : room_error(store, to);
 }
 
 int fs_room_take(flagstore *store, uint64_t end)
 {
 	struct fs_header *header = fs_header_writable(store);
 	uint32_t had = atomic_load_explicit(&header->room, memory_order_relaxed);
-	uint64_t from, need, want, limit = store->constants.max_bytes;
+	uint64_t from, need, want, limit = (uint64_t)store->max_lines * FS_LINE;
 	int error;
 
 	if (end <= had)
@@ -85,7 +127,7 @@ int fs_room_take(flagstore *store, uint64_t end)
 	need = (end * FS_LINE + FS_PAGE - 1) / FS_PAGE * FS_PAGE;
 	if (need > limit)
 		return fs_fail(FLAGSTORE_EFULL, "segment %s has reached its maximum size of %llu bytes; create a larger one, or delete flags",
-		               store->path, (unsigned long long)limit);
+		               store->path, (unsigned long long)store->constants.max_bytes);
 	/* What the header promises wrongly is taken with the rest: afterwards all of it counts as verified. */
 	from = fs_room_reaches(store, had) ? had : atomic_load_explicit(&store->room, memory_order_relaxed);
 	from *= FS_LINE;
@@ -103,10 +145,36 @@ int fs_room_take(flagstore *store, uint64_t end)
 	FS_POINT("room given");
 
 	/* Two processes may have taken the same bytes, which takes them once; the larger number stands. */
-	while (had < want / FS_LINE &&
-	       !atomic_compare_exchange_weak_explicit(&header->room, &had, (uint32_t)(want / FS_LINE), memory_order_relaxed,
-	                                              memory_order_relaxed))
-		;
-	know_room(store, (uint32_t)(want / FS_LINE));
+	lift(&header->room, (uint32_t)(want / FS_LINE));
+	lift(&store->room, (uint32_t)(want / FS_LINE));
 	return FLAGSTORE_OK;
+}
+
+/* ---------------------------------------------------------------------------------------- behind the heap */
+
+const struct fs_seat *fs_seat_at(const flagstore *store, uint32_t index)
+{
+	if (index >= store->constants.seats)
+		return NULL;
+	if (index >= atomic_load_explicit(&store->seat_room, memory_order_relaxed)) {
+		struct said said = read_rooms(store);
+
+		if (index >= said.seats || !learn(store, &said) || index >= atomic_load_explicit(&store->seat_room, memory_order_relaxed))
+			return NULL;
+	}
+	return (const struct fs_seat *)(const void *)(store->map + store->tail.seats) + index;
+}
+
+bool fs_room_take_seat(flagstore *store)
+{
+	_Atomic uint32_t *room = &fs_header_writable(store)->seat_room;
+	uint32_t had = atomic_load_explicit(room, memory_order_relaxed);
+	uint64_t from = store->tail.seats + (uint64_t)had * sizeof(struct fs_seat);
+
+	if (had >= store->constants.seats || !allocate(store, from, from + sizeof(struct fs_seat)))
+		return false;
+	FS_POINT("seat given room");
+	/* Of two who took the same bytes one raises the number; the other finds a seat all the same, or comes again. */
+	lift(room, had + 1);
+	return true;
 }

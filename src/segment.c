@@ -17,6 +17,16 @@ fs_line fs_heap_start(const struct fs_constants *constants)
 	return (fs_line)((bytes + FS_PAGE - 1) / FS_PAGE * FS_PAGE_LINES);
 }
 
+struct fs_tail fs_tail(const struct fs_constants *constants)
+{
+	struct fs_tail tail = {.shadows_end = constants->max_bytes};
+
+	tail.shadows = tail.shadows_end - constants->shadows * sizeof(struct fs_shadow);
+	tail.conflicts = tail.shadows - constants->conflicts * sizeof(struct fs_conflict);
+	tail.seats = tail.conflicts - constants->seats * sizeof(struct fs_seat);
+	return tail;
+}
+
 bool fs_file_lock(int fd, int type, int64_t byte)
 {
 	/* Open-file-description locks: the kernel drops them with the last descriptor, whatever kills the process, they work across

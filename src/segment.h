@@ -10,6 +10,21 @@
 
 #include "layout.h"
 
+/* Whether this process, as opposed to the one that it was forked from, has entered the segment as a worker (worker.c). */
+struct fs_entered {
+	_Atomic uint32_t state;
+	_Atomic uint32_t seated; /* a thread has got a seat */
+	_Atomic uint64_t life; /* a number that no other store of this process has, or of those that it was forked from; 0: not entered */
+};
+
+/* Where in the file stands what stands behind the heap, in bytes. */
+struct fs_tail {
+	uint64_t seats;
+	uint64_t conflicts;
+	uint64_t shadows;
+	uint64_t shadows_end;
+};
+
 struct flagstore {
 	/* what a read needs */
 	const char *map;                 /* read-only mapping of max_bytes */
@@ -18,14 +33,18 @@ struct flagstore {
 	uint32_t shard_bits;
 	fs_line heap_start;
 	_Atomic uint32_t room;           /* lines that this process knows to be backed by the file system */
-	uint32_t max_lines;
+	uint32_t max_lines;              /* where the heap must end */
 	/* what a write needs */
 	char *write_map;                 /* writable mapping of the same bytes; NULL when attached read-only */
-	_Atomic uint32_t *entered;       /* a page that fork wipes: 0 means that this process has not entered yet (worker.c) */
+	struct fs_entered *entered;      /* a page that fork wipes */
 	uint32_t worker;                 /* worker id of this process; 0 when all entries were taken */
 	uint32_t lock_wait_ms;
 	int64_t created_ms;
 	/* the rest */
+	struct fs_tail tail;
+	_Atomic uint32_t seat_room;      /* as room: seats, and 1 if the conflicts, or the shadows, are known to be backed */
+	_Atomic uint32_t conflict_room;
+	_Atomic uint32_t shadow_room;
 	struct fs_mapping *mapping;      /* sigbus.h */
 	struct fs_constants constants;   /* as checked when attached */
 	int fd;
@@ -39,6 +58,12 @@ fs_line fs_heap_start(const struct fs_constants *constants);
 /* What their check value must be. */
 uint64_t fs_constants_check(const struct fs_constants *constants);
 
+/* Whether what they say of the tail can be, with room for the heap before it. */
+bool fs_has_sound_tail(const struct fs_constants *constants);
+
+/* Where the tail is; its beginning is where the heap must end. */
+struct fs_tail fs_tail(const struct fs_constants *constants);
+
 /* Learns how much room the file system has given by now. True when lines [0, end) are backed. Async-signal-safe. */
 bool fs_room_reaches(const flagstore *store, uint64_t end);
 
@@ -47,6 +72,12 @@ int fs_room_allocate(const flagstore *store, uint64_t from, uint64_t to);
 
 /* Takes room from the file system so that lines [0, end) are backed. Errors: ENOSPACE, EFULL, ESYSTEM. */
 int fs_room_take(flagstore *store, uint64_t end);
+
+/* Takes room for one more seat. False when there is none; nothing fails by that, so no detail is noted. */
+bool fs_room_take_seat(flagstore *store);
+
+/* The seat; NULL when it has no room yet. */
+const struct fs_seat *fs_seat_at(const flagstore *store, uint32_t index);
 
 /* The address of lines [line, line + count) of the heap in the read-only mapping; NULL when they are not heap lines that are really
  * backed, whatever the number is. The one place where a line number becomes a pointer. Async-signal-safe. */
@@ -90,6 +121,12 @@ static inline struct fs_header *fs_header_writable(flagstore *store)
 static inline struct fs_shard *fs_shard_writable(flagstore *store, uint32_t index)
 {
 	return fs_writable(store, &store->shards[index]);
+}
+
+/* Of a shard in the writable mapping. */
+static inline uint32_t fs_shard_index(const flagstore *store, const struct fs_shard *shard)
+{
+	return (uint32_t)(shard - (const struct fs_shard *)(const void *)(store->write_map + FS_PAGE));
 }
 
 static inline const struct fs_worker *fs_worker_entry(const flagstore *store, uint32_t index)

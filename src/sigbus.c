@@ -61,12 +61,15 @@ static void set_places(struct fs_mapping *entry, const void *map, const void *wr
 	atomic_store_explicit(&entry->changes, changes + 2, memory_order_release);
 }
 
-struct fs_mapping *fs_mapping_add(const void *map, const void *write_map, size_t size)
+struct fs_mapping *fs_mapping_add(const void *map, const void *write_map, size_t size, struct fs_entered *entered)
 {
 	struct fs_mapping *entry = free_entry();
 
-	if (entry)
-		set_places(entry, map, write_map, size);
+	if (!entry)
+		return NULL;
+	set_places(entry, map, write_map, size);
+	atomic_store_explicit(&entry->leaving, 0, memory_order_relaxed);
+	atomic_store_explicit(&entry->entered, entered, memory_order_seq_cst);
 	return entry;
 }
 

@@ -15,10 +15,12 @@ struct fs_mapping {
 	_Atomic uintptr_t places[2]; /* the read-only and the writable mapping; 0: none */
 	_Atomic size_t size;
 	_Atomic bool lost;           /* pages of it have been replaced by zeros, for good */
+	struct fs_entered *_Atomic entered; /* the store's; NULL while it is not open */
+	_Atomic uint32_t leaving;    /* threads that end and give their seat back at this moment; the store is not unmapped meanwhile */
 };
 
 /* Makes the store's mappings known. NULL: there is no memory. */
-struct fs_mapping *fs_mapping_add(const void *map, const void *write_map, size_t size);
+struct fs_mapping *fs_mapping_add(const void *map, const void *write_map, size_t size, struct fs_entered *entered);
 
 /* Before the store is unmapped; NULL is allowed. */
 void fs_mapping_remove(struct fs_mapping *mapping);

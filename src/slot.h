@@ -140,7 +140,7 @@ uint8_t fs_slot_tag(const flagstore *store, const struct fs_slot *slot);
 /* The flag of a slot whose word was seen: what the public API tells of it. Async-signal-safe. */
 void fs_slot_describe(const flagstore *store, const struct fs_slot *slot, uint64_t word, struct flagstore_flag *flag);
 
-/* Notes who changed the flag, and when, after its word was stored. */
-void fs_slot_stamp(const flagstore *store, struct fs_slot *slot, uint64_t word);
+/* Notes who changed the flag, and when, after its word was stored. Returns the time, in milliseconds since 1970. */
+int64_t fs_slot_stamp(const flagstore *store, struct fs_slot *slot, uint64_t word);
 
 #endif

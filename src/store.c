@@ -171,7 +171,7 @@ static int write_locked(flagstore *store, struct fs_shard *shard, const struct f
 			fs_kill(store, shard, &found);
 			return FLAGSTORE_OK;
 		case FS_REWRITE:
-			if (fs_flip(store, &found, effect->value))
+			if (fs_flip(store, key->hash, &found, effect->value))
 				return FLAGSTORE_OK;
 			if (fs_word_state(found.word) != FS_LIVE)
 				return damaged(store, key);
@@ -226,7 +226,7 @@ static int write_key(flagstore *store, const char *bytes, size_t length, const s
 			error = write_under_lock(store, &key, rule, effect);
 			break;
 		}
-		if (fs_flip(store, &found, effect->value))
+		if (fs_flip(store, key.hash, &found, effect->value))
 			break;
 		if (tries == FLIPS_MAX)
 			return restless(store, &key);

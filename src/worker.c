@@ -17,6 +17,7 @@
 #include "error.h"
 #include "fence.h"
 #include "point.h"
+#include "sigbus.h"
 
 enum { FORKED = 0, ENTERED = 1, ENTERING = 2 };
 
@@ -84,6 +85,15 @@ static uint32_t make_id(uint32_t index, uint64_t generation)
 	       (uint32_t)(generation / 2 & ((1u << FS_WORKER_GENERATION_BITS) - 1)) << FS_WORKER_INDEX_BITS;
 }
 
+static void begin_life(flagstore *store)
+{
+	static _Atomic uint64_t lives;
+
+	/* release: pairs with fs_entered() and fs_worker_see_to() */
+	atomic_store_explicit(&store->entered->life, atomic_fetch_add_explicit(&lives, 1, memory_order_relaxed) + 1, memory_order_release);
+	atomic_store_explicit(&store->entered->state, ENTERED, memory_order_release);
+}
+
 void fs_worker_enter(flagstore *store)
 {
 	struct fs_header *header = fs_header_writable(store);
@@ -101,28 +111,30 @@ void fs_worker_enter(flagstore *store)
 		store->worker = make_id(index, atomic_load_explicit(&entry->generation, memory_order_relaxed));
 		break;
 	}
-	atomic_store_explicit(store->entered, ENTERED, memory_order_release);
+	begin_life(store);
 }
 
 void fs_worker_leave(flagstore *store)
 {
-	if (store->worker && atomic_load_explicit(store->entered, memory_order_acquire) == ENTERED)
+	if (store->worker && atomic_load_explicit(&store->entered->state, memory_order_acquire) == ENTERED)
 		fs_file_lock(store->fd, F_UNLCK, FS_LOCK_WORKER + (store->worker & ((1u << FS_WORKER_INDEX_BITS) - 1)) - 1);
 	store->worker = 0;
 }
 
-void fs_worker_enter_child(flagstore *store)
+void fs_worker_see_to(flagstore *store)
 {
 	uint32_t state = FORKED;
 	int saved = errno, fd;
 
 	/* One thread enters, the others wait for it. The word lies in memory that fork wipes, so it can't be found half set. */
-	while (!atomic_compare_exchange_strong_explicit(store->entered, &state, ENTERING, memory_order_acquire, memory_order_acquire)) {
+	while (!atomic_compare_exchange_strong_explicit(&store->entered->state, &state, ENTERING, memory_order_acquire, memory_order_acquire)) {
 		if (state == ENTERED)
 			return;
 		state = FORKED;
 		sched_yield();
 	}
+	/* Threads that were ending in the parent are not here. */
+	atomic_store_explicit(&store->mapping->leaving, 0, memory_order_relaxed);
 	/* The inherited open file description shares its locks with the parent. */
 	fd = fs_reopen(store);
 	if (fd >= 0 && dup3(fd, store->fd, O_CLOEXEC) >= 0) {
@@ -134,7 +146,7 @@ void fs_worker_enter_child(flagstore *store)
 		if (fd >= 0)
 			close(fd);
 		store->worker = 0;
-		atomic_store_explicit(store->entered, ENTERED, memory_order_release);
+		begin_life(store);
 	}
 	errno = saved;
 }
@@ -167,6 +179,17 @@ static bool read_entry(const flagstore *store, uint32_t index, struct flagstore_
 		return true;
 	}
 	return false;
+}
+
+bool fs_worker_lives(const flagstore *store, uint32_t id)
+{
+	uint32_t index = (id & ((1u << FS_WORKER_INDEX_BITS) - 1)) - 1;
+	uint64_t generation;
+
+	if (id == 0 || index >= store->constants.workers)
+		return false;
+	generation = atomic_load_explicit(&fs_worker_entry(store, index)->generation, memory_order_relaxed);
+	return make_id(index, generation) == id && (id == store->worker || fs_file_locked(store->fd, FS_LOCK_WORKER + index));
 }
 
 int flagstore_worker(const flagstore *store, uint32_t id, struct flagstore_worker *worker)

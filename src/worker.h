@@ -5,7 +5,7 @@
 #ifndef FS_WORKER_H
 #define FS_WORKER_H
 
-#include "segment.h"
+#include "seat.h"
 
 /* Enters this process as a worker, with an entry if one is free. Sets store->worker and marks the store entered. */
 void fs_worker_enter(flagstore *store);
@@ -13,20 +13,26 @@ void fs_worker_enter(flagstore *store);
 /* Gives the entry back; who it was stays readable until it is used again. */
 void fs_worker_leave(flagstore *store);
 
-/* The slow path of fs_entered(): a forked child enters by itself. */
-void fs_worker_enter_child(flagstore *store);
-
 /* Living workers that have an entry. */
 uint32_t fs_workers_alive(const flagstore *store);
 
-/* Every write calls this first: true when the store may write. One load in the usual case. */
+/* Whether a worker, whose id is in the low bits of a writer mark, lives. */
+bool fs_worker_lives(const flagstore *store, uint32_t id);
+
+/* The process has entered; a child that was forked from one that had enters by itself. */
+void fs_worker_see_to(flagstore *store);
+
+/* Every write calls this first: true when the store may write. Sees to it that the process has entered the segment, and that the calling
+ * thread has its seat in it; one load and one compare in the usual case. */
 static inline bool fs_entered(flagstore *store)
 {
 	if (!store->write_map)
 		return false;
 	/* acquire: pairs with the release by the thread that entered; its store->fd and store->worker are seen */
-	if (__builtin_expect(atomic_load_explicit(store->entered, memory_order_acquire) != 1, 0))
-		fs_worker_enter_child(store);
+	if (__builtin_expect(atomic_load_explicit(&store->entered->life, memory_order_acquire) != fs_thread.life, 0)) {
+		fs_worker_see_to(store);
+		fs_seat_take(store);
+	}
 	return true;
 }
 

@@ -71,25 +71,11 @@ void dismiss_witnesses(struct witnesses *witnesses)
 	require_ok(flagstore_unlink(BEFORE));
 }
 
-/* Room that the file system has given is not taken back, and the witnesses know of it. */
-static void keep_room(const char *path)
-{
-	int file = open(path, O_RDWR | O_CLOEXEC);
-	struct stat status;
-	uint32_t lines;
-
-	require(file >= 0 && fstat(file, &status) == 0);
-	lines = (uint32_t)(status.st_blocks * 512 / FS_LINE);
-	require(pwrite(file, &lines, sizeof lines, offsetof(struct fs_header, room)) == sizeof lines);
-	close(file);
-}
-
 void rewind_victim(struct witnesses *witnesses)
 {
 	/* Incarnations are given out once more: a handle from before would take another life of another key for its own. */
 	close_handles(witnesses);
 	rewind_file(path_of(witnesses->image), path_of(VICTIM));
-	keep_room(path_of(VICTIM));
 	open_handles(witnesses);
 }
 

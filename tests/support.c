@@ -21,6 +21,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "layout.h"
+
 /* The thread in which a failed requirement ends the test; 0 in a program without cmocka's tests. */
 static pid_t test_thread;
 static char directory[128];
@@ -241,6 +243,14 @@ uint64_t digest_of(const char *path)
 	return digest;
 }
 
+static void zero_extent(int file, off_t from, off_t to)
+{
+	static const char zeros[FS_PAGE];
+
+	for (; from < to; from += FS_PAGE)
+		require(pwrite(file, zeros, sizeof zeros, from) == (ssize_t)sizeof zeros);
+}
+
 static void copy_extent(int file, off_t from, off_t to, void *argument)
 {
 	int copy = *(int *)argument;
@@ -256,6 +266,26 @@ static void copy_extent(int file, off_t from, off_t to, void *argument)
 	}
 }
 
+/* Up to where the heap has room. The file may be none of a segment. */
+static off_t front_bytes(int file)
+{
+	struct stat status;
+	struct fs_header header;
+
+	require(fstat(file, &status) == 0);
+	if (pread(file, &header, sizeof header, 0) != sizeof header || (off_t)header.room * FS_LINE > status.st_size)
+		return status.st_blocks * 512;
+	return (off_t)header.room * FS_LINE;
+}
+
+static uint64_t seats_at(const struct fs_header *header)
+{
+	const struct fs_constants *constants = &header->constants;
+
+	return constants->max_bytes - constants->shadows * sizeof(struct fs_shadow) - constants->conflicts * sizeof(struct fs_conflict) -
+	       constants->seats * sizeof(struct fs_seat);
+}
+
 void copy_file(const char *from, const char *to)
 {
 	struct stat status;
@@ -266,7 +296,7 @@ void copy_file(const char *from, const char *to)
 	copy = open(to, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, status.st_mode & 0777);
 	require(copy >= 0 && ftruncate(copy, status.st_size) == 0);
 	/* Room that has been given but not been touched is a hole to lseek(), and yet must be there. */
-	require(posix_fallocate(copy, 0, status.st_blocks * 512) == 0);
+	require(posix_fallocate(copy, 0, front_bytes(file)) == 0);
 	for_each_extent(file, copy_extent, &copy);
 	close(copy);
 	close(file);
@@ -275,12 +305,29 @@ void copy_file(const char *from, const char *to)
 void rewind_file(const char *from, const char *to)
 {
 	int file = open(from, O_RDONLY | O_CLOEXEC), copy = open(to, O_RDWR | O_CLOEXEC);
-	struct stat status;
+	struct fs_header before, after;
+	off_t front, seats;
 
-	require(file >= 0 && copy >= 0 && fstat(file, &status) == 0);
-	require(posix_fallocate(copy, 0, status.st_blocks * 512) == 0 && fstat(copy, &status) == 0);
-	/* Room is taken from the beginning on, so behind it there is nothing. */
-	copy_extent(file, 0, status.st_blocks * 512 < status.st_size ? status.st_blocks * 512 : status.st_size, &copy);
+	require(file >= 0 && copy >= 0);
+	front = front_bytes(file);
+	require(pread(copy, &before, sizeof before, 0) == sizeof before && posix_fallocate(copy, 0, front) == 0);
+	/* Room is taken from the beginning on, so behind it there is nothing but zeros. */
+	copy_extent(file, 0, front, &copy);
+	require(pread(copy, &after, sizeof after, 0) == sizeof after);
+	seats = (off_t)seats_at(&after);
+	copy_extent(file, seats, seats + (off_t)after.seat_room * FS_PAGE, &copy);
+	/* Room that was given stays given, and who is attached knows of it; but nobody has the seats that are new. */
+	for (uint32_t i = after.seat_room; i < before.seat_room; i++) {
+		char nobody[FS_PAGE] = {0};
+
+		require(pwrite(copy, nobody, sizeof nobody, seats + (off_t)i * FS_PAGE) == (ssize_t)sizeof nobody);
+	}
+	if (after.room < before.room) {
+		zero_extent(copy, front, (off_t)before.room * FS_LINE);
+		after.room = before.room;
+	}
+	after.seat_room = after.seat_room < before.seat_room ? before.seat_room : after.seat_room;
+	require(pwrite(copy, &after, sizeof after, 0) == sizeof after);
 	close(copy);
 	close(file);
 }

@@ -22,6 +22,7 @@
 enum {
 	EXTENTS_MAX = 4096, /* a process may have 65530 mappings */
 	FAMILIAR = 3,       /* so many of a header's fixed fields make it one of ours */
+	FAMILIAR_ALL = 9,
 };
 
 /* Far in the future, as for the library. */
@@ -36,8 +37,8 @@ static bool plausible(const struct fs_constants *constants)
 
 	return shards && shards <= FLAGSTORE_SHARDS_MAX && !(shards & (shards - 1)) && constants->workers &&
 	       constants->workers <= FLAGSTORE_WORKERS_MAX && constants->max_bytes >= FS_MIN_BYTES && constants->max_bytes <= FS_MAX_BYTES &&
-	       constants->max_bytes % FS_PAGE == 0 && constants->created_ms >= 0 && constants->created_ms <= CREATED_MAX_MS &&
-	       (uint64_t)fs_heap_start(constants) * FS_LINE < constants->max_bytes;
+	       constants->max_bytes % FS_PAGE == 0 && fs_has_sound_tail(constants) && constants->created_ms >= 0 &&
+	       constants->created_ms <= CREATED_MAX_MS;
 }
 
 /* What is the same in every segment of this layout; returns how many of these were right. */
@@ -52,6 +53,8 @@ static int set_familiar(struct fs_constants *constants)
 		{&constants->shard_size, sizeof(struct fs_shard)},
 		{&constants->worker_size, sizeof(struct fs_worker)},
 		{&constants->slot_size, sizeof(struct fs_slot)},
+		{&constants->seat_size, sizeof(struct fs_seat)},
+		{&constants->conflict_size, sizeof(struct fs_conflict)},
 	};
 	int right = memcmp(constants->magic, FS_MAGIC, sizeof constants->magic) == 0;
 
@@ -67,7 +70,7 @@ static bool sound(const struct fs_constants *constants)
 {
 	struct fs_constants familiar = *constants;
 
-	return constants->check == fs_constants_check(constants) && set_familiar(&familiar) == 7 && plausible(constants);
+	return constants->check == fs_constants_check(constants) && set_familiar(&familiar) == FAMILIAR_ALL && plausible(constants);
 }
 
 /* One flipped bit is found by trying all: the check value says which. */
@@ -196,7 +199,7 @@ static int map_source(struct source *source)
 	store->constants.max_bytes = size;
 	if (source->kind == SOURCE_LIVE ? !map_over(source, map, 0, source->file_bytes, size) : !map_extents(source, map, size))
 		return fs_fail_errno(FLAGSTORE_ENOMEMORY, "%s can't be mapped", store->path);
-	store->mapping = fs_mapping_add(map, NULL, size);
+	store->mapping = fs_mapping_add(map, NULL, size, NULL);
 	if (!store->mapping)
 		return fs_fail(FLAGSTORE_ENOMEMORY, "there is no memory to open %s", store->path);
 	/* In a copy the holes that cp(1) makes are as good as room. */
@@ -229,7 +232,8 @@ static void settle_store(struct source *source)
 	store->seed = store->constants.hash_seed;
 	store->shard_bits = source->table ? (uint32_t)__builtin_ctz(store->constants.shards) : 0;
 	store->heap_start = fs_heap_start(&store->constants);
-	store->max_lines = (uint32_t)(store->constants.max_bytes / FS_LINE);
+	store->tail = source->table ? fs_tail(&store->constants) : (struct fs_tail){FS_PAGE, FS_PAGE, FS_PAGE, FS_PAGE};
+	store->max_lines = (uint32_t)(store->tail.seats / FS_LINE);
 	store->created_ms = store->constants.created_ms;
 	store->lock_wait_ms = store->constants.lock_wait_ms;
 	settle_room(source);
