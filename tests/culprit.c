@@ -5,7 +5,8 @@
  *
  *     culprit hold NAME SHARD          locks the shard, begins a change, says "held", and never goes on
  *     culprit scribble NAME OFFSET     maps the file and changes the byte at OFFSET again and again, past the library; says "scribbling"
- *     culprit read NAME                attaches read-only, says "reading", and stays */
+ *     culprit read NAME                attaches read-only, says "reading", and stays
+ *     culprit offset FIELD             says where the field is in a segment's file */
 #include <err.h>
 #include <fcntl.h>
 #include <flagstore.h>
@@ -71,6 +72,31 @@ static void stay(const char *name)
 		pause();
 }
 
+/* Fields whose damage is of interest; those of shards in shard 0. */
+static int print_offset(const char *field)
+{
+	static const struct {
+		const char *name;
+		size_t offset;
+	} fields[] = {
+		{"layout", offsetof(struct fs_constants, layout)},
+		{"shards", offsetof(struct fs_constants, shards)},
+		{"hash_seed", offsetof(struct fs_constants, hash_seed)},
+		{"boot", offsetof(struct fs_header, boot)},
+		{"state", offsetof(struct fs_header, state)},
+		{"live", FS_PAGE + offsetof(struct fs_shard, live)},
+		{"births", FS_PAGE + offsetof(struct fs_shard, births)},
+	};
+
+	for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+		if (strcmp(field, fields[i].name) == 0) {
+			printf("%zu\n", fields[i].offset);
+			return 0;
+		}
+	}
+	return 1;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 4 && strcmp(argv[1], "hold") == 0)
@@ -79,6 +105,8 @@ int main(int argc, char **argv)
 		scribble(argv[2], strtoul(argv[3], NULL, 0));
 	if (argc == 3 && strcmp(argv[1], "read") == 0)
 		stay(argv[2]);
-	fprintf(stderr, "usage: culprit hold NAME SHARD | scribble NAME OFFSET | read NAME\n");
+	if (argc == 3 && strcmp(argv[1], "offset") == 0)
+		return print_offset(argv[2]);
+	fprintf(stderr, "usage: culprit hold NAME SHARD | scribble NAME OFFSET | read NAME | offset FIELD\n");
 	return 2;
 }

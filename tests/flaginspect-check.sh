@@ -48,16 +48,16 @@ check "a flipped bit is told from torn writes" says 1 'likely cause: a bit was f
 slot=$(slot_of "$copy" 'odd\tkey')
 damaged odd "$slot" '\x02'
 check "a frozen slot, its key as vis(3) has it" says 1 '^frozen: .*; key odd\\tkey;' flaginspect check odd
-damaged count $((4096 + 160)) '\x63'
+damaged count "$(offset live)" '\x63'
 check "a wrong count" says 1 '^count: shard 0, offset 0x1000: .*says 99; likely cause: two writers without the lock counted' flaginspect check count
 
 # Headers that keep every worker out.
-damaged bit 44 '\x05'
-check "a flipped bit of the header is undone, and said" says 1 '^header: offset 0: bit 0 of byte 44 of the header was flipped' flaginspect check bit
+damaged bit "$(offset shards)" '\x05'
+check "a flipped bit of the header is undone, and said" says 1 "^header: offset 0: bit 0 of byte $(offset shards) of the header was flipped" flaginspect check bit
 check "and the flags are there" ends 0 true json '[.shards[].buckets[].used[].key] | index("a") != null' flaginspect dump bit
-damaged bytes 72 'XXXXXXXX'
+damaged bytes "$(offset hash_seed)" 'XXXXXXXX'
 check "a header that does not belong together is taken as it is" says 1 '^header: .*they are taken as they are' flaginspect check bytes
-damaged geometry 44 'XXXXXXXX'
+damaged geometry "$(offset shards)" 'XXXXXXXX'
 check "one that can't be leaves the header alone" ends 0 '[0,"the constants in the header can'"'"'t be: where anything else is can'"'"'t be told"]' \
 	json '[(.shards | length), .source.damage]' flaginspect dump geometry
 check "which is the one finding" says 1 '^1 findings$' flaginspect check geometry
@@ -65,16 +65,16 @@ check "which is the one finding" says 1 '^1 findings$' flaginspect check geometr
 check "an empty file is a beginning" says 1 'nothing but its beginning' flaginspect check empty
 printf FLAGSTOR >magic
 check "so is the magic alone" says 1 'nothing but its beginning' flaginspect check magic
-damaged creating 168 '\x00'
+damaged creating "$(offset state)" '\x00'
 check "and one that was not finished" says 1 "^header: .*state is 0" flaginspect check creating
 for size in 60 3000 5000 9000 20000 1048576; do
 	head -c $size "$copy" >cut
 	check "cut after $size bytes: findings and no crash" says 1 '^[0-9]+ findings$' flaginspect check cut
 	check "and a dump" says 0 '"header"' flaginspect dump cut --json
 done
-damaged version 12 '\x02'
+damaged version "$(offset layout)" '\x02'
 check "another layout is said to be one flipped bit or two" says 1 '^header: ' flaginspect check version
-damaged boot 136 '00000000'
+damaged boot "$(offset boot)" '00000000'
 check "a copy of another boot is sound" ends 0 '0 findings' flaginspect check boot
 
 # A bit in each 211th of the bytes that are in use: any number of findings, and no crash. tests/inspect-bits flips them all and counts.

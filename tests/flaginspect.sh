@@ -33,3 +33,8 @@ begin() {
 	culprit=$!
 	eventually [ -s "$work/culprit" ] && ! grep culprit: "$work/culprit"
 }
+
+# offset FIELD: where it is in a segment's file
+offset() {
+	"${top_builddir:-.}/tests/culprit" offset "$1"
+}

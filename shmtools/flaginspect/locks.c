@@ -18,6 +18,7 @@
 #include "phase.h"
 #include "process.h"
 #include "quantity.h"
+#include "seat.h"
 
 static bool all;
 
@@ -82,7 +83,7 @@ static void read_lock(const struct view *view, uint32_t index, struct lock *lock
 	uint64_t since = atomic_load_explicit(&shard->since_ns, memory_order_relaxed), now = fs_monotonic_ns();
 
 	*lock = (struct lock){.shard = index, .word = __atomic_load_n((const uint32_t *)(const void *)&shard->mutex, __ATOMIC_RELAXED)};
-	lock->holder = (uint32_t)atomic_load_explicit(&shard->holder, memory_order_relaxed);
+	lock->holder = fs_mark_worker(atomic_load_explicit(&shard->holder, memory_order_relaxed));
 	lock->thread = (pid_t)(lock->word & FUTEX_TID_MASK);
 	lock->owner_died = lock->word & FUTEX_OWNER_DIED;
 	lock->since_ns = view->ours && now > since ? now - since : 0;
