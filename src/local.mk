@@ -39,6 +39,8 @@ library_sources = \
 	src/recover.h \
 	src/redo.c \
 	src/redo.h \
+	src/repair.c \
+	src/repair.h \
 	src/room.c \
 	src/seat.c \
 	src/seat.h \
