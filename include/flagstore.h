@@ -67,7 +67,8 @@ extern "C" {
 	X(EBUSY, -20, "the segment is changing too fast for a read of one moment")                                  \
 	X(ETOOBIG, -21, "the batch holds too many changes")                                                         \
 	X(ENOMEMORY, -22, "the process is out of memory")                                                           \
-	X(ESYSTEM, -23, "the operating system refused an operation")
+	X(ESYSTEM, -23, "the operating system refused an operation")                                                \
+	X(ENOTLABORATORY, -24, "only a laboratory segment may be written without locking")
 
 enum flagstore_error {
 	FLAGSTORE_OK = 0,
@@ -98,6 +99,7 @@ typedef struct flagstore flagstore;
 
 enum flagstore_attach_flags {
 	FLAGSTORE_READ_ONLY = 1, /* open the file read-only: reads work, every write is FLAGSTORE_EREADONLY */
+	FLAGSTORE_UNLOCKED = 2,  /* write without locking, which breaks the table; a laboratory segment alone allows it */
 };
 
 /* Set to FLAGSTORE_OPTIONS_INIT, then change what should differ; a field of 0 means its default. */
@@ -132,7 +134,8 @@ int flagstore_create(const char *name, const struct flagstore_options *options, 
  * one that attaches read-only, if it has the permission to write. *store is the caller's, to be closed by
  * flagstore_close().
  * Errors: EARGUMENT, ENAME, ENOSEGMENT, EPERMISSION, ENOTSEGMENT, ELAYOUT, EFEATURE, ETRUNCATED, ECORRUPT, ENOTREADY,
- * ENAMESPACE (read-write from another PID namespace: attach read-only instead), ETIMEDOUT, ENOMEMORY, ESYSTEM. */
+ * ENAMESPACE (read-write from another PID namespace: attach read-only instead), ENOTLABORATORY, ETIMEDOUT, ENOMEMORY,
+ * ESYSTEM. */
 int flagstore_attach(const char *name, const struct flagstore_options *options, flagstore **store);
 
 /* Detaches and frees the store; NULL is allowed. All handles, batches, cursors and watches of it must be closed before;
@@ -373,6 +376,103 @@ int flagstore_worker(const flagstore *store, uint32_t id, struct flagstore_worke
  * more than room. */
 size_t flagstore_workers(const flagstore *store, struct flagstore_worker *workers, size_t room);
 
+/* ----------------------------------------------------------------------------------------------------- guard
+ *
+ * The guard sees writers that do not wait for each other. It is switched for all attached processes at once, while they work,
+ * and obeyed by each with its next write. Reads cost nothing in any mode. */
+#define FLAGSTORE_GUARDS(X)                                                                                     \
+	X(GUARD_OFF, 0, "off")                                                                                      \
+	X(GUARD_DETECT, 1, "detect")   /* two threads in one shard's write sections: the conflict is recorded */    \
+	X(GUARD_AUDIT, 2, "audit")     /* and two that changed one flag within a window of time, one of them without the lock */ \
+	X(GUARD_ABORT, 3, "abort")     /* as detect; who notices writes the segment into a file and aborts */       \
+	X(GUARD_ENFORCE, 4, "enforce") /* as detect; who attached without locking has to lock all the same */
+
+enum flagstore_guard {
+#define FLAGSTORE_GUARD_CODE(name, code, word) FLAGSTORE_##name = (code),
+	FLAGSTORE_GUARDS(FLAGSTORE_GUARD_CODE)
+#undef FLAGSTORE_GUARD_CODE
+};
+
+/* The word for a mode ("unknown" for a number that is none). Async-signal-safe. */
+const char *flagstore_guard_name(int mode);
+
+/* The mode that is set, and how long the audit's window is (may be NULL). */
+enum flagstore_guard flagstore_guard(const flagstore *store, uint32_t *window_ms);
+
+/* Sets the mode. window_ms 0 leaves the audit's window as it is (15 at first); 1 to 60000 set it.
+ * Errors: EARGUMENT, EREADONLY, ENOSPACE (there is no room for what would be recorded), ESYSTEM. */
+int flagstore_set_guard(flagstore *store, enum flagstore_guard mode, uint32_t window_ms);
+
+#define FLAGSTORE_CONFLICTS(X)                                                                                  \
+	X(ENTRY, 1, "entry") /* a writer found another one in the shard that it entered */                          \
+	X(EXIT, 2, "exit")   /* a writer that left the shard found that another one had been there */               \
+	X(SLOT, 3, "slot")   /* audit: both changed one flag, and no lock went from one to the other */
+
+enum flagstore_conflict_kind {
+#define FLAGSTORE_CONFLICT_CODE(name, code, word) FLAGSTORE_CONFLICT_##name = (code),
+	FLAGSTORE_CONFLICTS(FLAGSTORE_CONFLICT_CODE)
+#undef FLAGSTORE_CONFLICT_CODE
+};
+
+const char *flagstore_conflict_name(int kind);
+
+#define FLAGSTORE_STACK_MAX 24
+#define FLAGSTORE_MODULES_MAX 6
+
+/* A place in a program. */
+struct flagstore_place {
+	uint32_t module; /* index in modules[]; UINT32_MAX: unknown */
+	uint64_t offset; /* address in the module as its file says (its ELF virtual address) */
+};
+
+struct flagstore_module {
+	char path[164];       /* NUL-terminated; of a longer one the end, behind "..." */
+	uint8_t build_id[20]; /* the first bytes of it */
+	uint32_t build_id_length;
+};
+
+struct flagstore_party {
+	uint32_t worker;      /* 0: unknown */
+	uint32_t seat;        /* UINT32_MAX: none */
+	pid_t pid;            /* 0: unknown */
+	pid_t thread;
+	char command[32];
+	int operation;        /* enum flagstore_operation; 0: unknown */
+	bool unlocked;        /* it wrote without the lock */
+	struct flagstore_place site; /* where it called the library */
+};
+
+/* Two writers at once. Untrusted bytes. */
+struct flagstore_conflict {
+	uint64_t number;      /* one more for each record since creation */
+	uint64_t count;       /* times that these two were seen to meet like this; all but the first and last are not recorded */
+	int64_t first_ns;     /* since 1970 */
+	int64_t last_ns;
+	int kind;             /* enum flagstore_conflict_kind */
+	int guard;            /* the mode then */
+	uint32_t shard;
+	uint64_t epoch;       /* times that the shard's lock had been taken */
+	uint64_t offset;      /* of the slot, bytes; 0: unknown */
+	size_t key_length;    /* 0: unknown */
+	char key[256];        /* and a NUL */
+	struct flagstore_party noticed; /* who noticed */
+	struct flagstore_party other;
+	uint32_t frames;
+	struct flagstore_place stack[FLAGSTORE_STACK_MAX]; /* of who noticed, innermost first */
+	uint32_t modules;
+	struct flagstore_module module[FLAGSTORE_MODULES_MAX];
+};
+
+/* The latest conflicts, newest first, into conflicts[room]; returns how many there are, which may be more than room. */
+size_t flagstore_conflicts(const flagstore *store, struct flagstore_conflict *conflicts, size_t room);
+
+/* Writes the segment as it is now, without stopping anybody, into a new file that can be looked at later as a segment: header,
+ * shards, workers, seats with their rings, conflicts and the table. It is no backup: flags may have changed meanwhile.
+ * Errors: EEXISTS, EPERMISSION, ENOSPACE, ESYSTEM. */
+int flagstore_dump(const flagstore *store, const char *path);
+
+/* ----------------------------------------------------------------------------------------------------- seats */
+
 /* What a thread does. */
 #define FLAGSTORE_ACTIVITIES(X)                                                                                 \
 	X(IDLE, 0, "idle")             /* nothing that holds or needs a lock */                                     \
@@ -530,6 +630,8 @@ struct flagstore_info {
 	uint32_t seats;           /* seats that threads have now */
 	uint32_t seats_max;
 	uint32_t standing;        /* threads that found no seat since creation: they work too, but their events are not kept */
+	int guard;                /* enum flagstore_guard */
+	uint64_t conflicts;       /* that the guard saw since creation */
 };
 
 /* All about the segment. Counts are added up while others go on, so they are exact only when nobody writes.

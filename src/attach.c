@@ -385,7 +385,7 @@ static void recover_orphans(flagstore *store)
 	struct fs_deadline deadline = {.set = false};
 
 	for (uint32_t i = 0; i < store->constants.shards; i++)
-		if (fs_lock_orphaned(&store->shards[i]) && fs_enter(store, i, &deadline) == FLAGSTORE_OK)
+		if (fs_lock_orphaned(&store->shards[i]) && fs_enter_locked(store, i, &deadline) == FLAGSTORE_OK)
 			fs_leave(store, i);
 }
 
@@ -402,6 +402,10 @@ static int attach_open_file(flagstore *store, const struct flagstore_options *op
 
 	if (error)
 		return error;
+	if (options->flags & FLAGSTORE_UNLOCKED && !store->constants.laboratory)
+		return fs_fail(FLAGSTORE_ENOTLABORATORY, "segment %s can't be written without locking, since it was not created as a laboratory segment; "
+		               "attach without FLAGSTORE_UNLOCKED, or create one for experiments (flagctl create --lab)", store->path);
+	store->unlocked = options->flags & FLAGSTORE_UNLOCKED;
 	error = map_store(store, writable);
 	if (error)
 		return error;
@@ -440,7 +444,8 @@ int flagstore_attach(const char *name, const struct flagstore_options *options, 
 	int error;
 
 	options = options ? options : &none;
-	if (options->size != sizeof *options || options->flags & ~(uint32_t)FLAGSTORE_READ_ONLY)
+	if (options->size != sizeof *options || options->flags & ~(uint32_t)(FLAGSTORE_READ_ONLY | FLAGSTORE_UNLOCKED) ||
+	    options->flags == (FLAGSTORE_READ_ONLY | FLAGSTORE_UNLOCKED))
 		return fs_fail(FLAGSTORE_EARGUMENT, "the options to attach to segment \"%.100s\" are not set up by FLAGSTORE_OPTIONS_INIT", name);
 	error = new_store(name, &made);
 	if (error)

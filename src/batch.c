@@ -487,7 +487,10 @@ int flagstore_batch_commit(flagstore_batch *batch, size_t *changed)
 	if (!commit.changes || !commit.items || !commit.entered) {
 		error = fs_fail(FLAGSTORE_ENOMEMORY, "there is no memory to commit a batch of %zu changes", batch->count);
 	} else if (batch->count) {
+		fs_thread.site = __builtin_return_address(0);
 		fs_entered(store);
+		fs_thread.operation = FLAGSTORE_FLIP;
+		fs_thread.key = NULL;
 		sort_into_items(&commit);
 		error = enter_all(&commit);
 		if (!error)

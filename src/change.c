@@ -9,13 +9,40 @@
 #include "futex.h"
 #include "grow.h"
 #include "point.h"
+#include "section.h"
 #include "undertaking.h"
+
+/* In a laboratory: what a program does that knows of no other writer. */
+static bool flip_unlocked(flagstore *store, uint32_t shard, const struct fs_found *found, uint64_t next)
+{
+	struct fs_slot *slot = fs_writable(store, found->slot);
+	struct fs_deadline deadline = {.set = false};
+	bool ours = fs_thread.sections == 0, same;
+
+	if (ours && fs_enter(store, shard, &deadline) != FLAGSTORE_OK)
+		return false;
+	/* The guard was told to enforce in this very moment: the next try locks. */
+	if (!fs_thread.unlocked) {
+		fs_leave(store, shard);
+		return false;
+	}
+	same = atomic_load_explicit(&slot->word, memory_order_relaxed) == found->word;
+	if (same) {
+		atomic_store_explicit(&slot->word, next, memory_order_seq_cst);
+		fs_event_change(store, found->slot, fs_change_what(FLAGSTORE_FLIP, shard, false), found->word, next, fs_slot_stamp(store, slot, next));
+	}
+	if (ours)
+		fs_leave(store, shard);
+	return same;
+}
 
 bool fs_flip(flagstore *store, uint64_t hash, const struct fs_found *found, bool value)
 {
 	struct fs_slot *slot = fs_writable(store, found->slot);
 	uint64_t word = found->word, next = fs_word_next(word, value);
 
+	if (fs_goes_unlocked(store) && fs_word_state(word) == FS_LIVE && !(fs_thread.sections && !fs_thread.unlocked))
+		return flip_unlocked(store, fs_hash_shard(hash, store->shard_bits), found, next);
 	/* The whole word is compared, incarnation and state included: nothing but the flag that was found, unfrozen, is changed.
 	 * seq_cst: the release part pairs with the readers' acquire loads, the total order with that of wanted in fs_wake(). */
 	if (fs_word_state(word) != FS_LIVE ||

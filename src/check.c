@@ -526,7 +526,7 @@ static void forget(struct check *check)
 static int look_locked(struct check *check)
 {
 	struct fs_deadline deadline = {.set = false};
-	int error = fs_enter(check->store, check->shard, &deadline);
+	int error = fs_enter_locked(check->store, check->shard, &deadline);
 
 	if (error)
 		return error;

@@ -31,3 +31,12 @@ void fs_event_guard(const flagstore *store, uint64_t from, uint64_t to)
 		fs_event_write(seat, fs_thread.mark,
 		               &(struct fs_news){.time_ns = now_ns(), .what = fs_event_what(FLAGSTORE_GUARD, UINT32_MAX), .before = from, .after = to});
 }
+
+void fs_event_conflict(const flagstore *store, uint32_t shard, uint64_t other, fs_line slot)
+{
+	struct fs_seat *seat = fs_own_seat(store);
+
+	if (seat)
+		fs_event_write(seat, fs_thread.mark,
+		               &(struct fs_news){.time_ns = now_ns(), .what = fs_event_what(FLAGSTORE_CONFLICT, shard), .slot = other, .before = slot});
+}

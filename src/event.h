@@ -10,7 +10,7 @@
 #define FS_EVENT_H
 
 #include "fence.h"
-#include "seat.h"
+#include "guard.h"
 
 struct fs_news {
 	int64_t time_ns;
@@ -46,15 +46,18 @@ static inline void fs_event_write(struct fs_seat *seat, uint64_t who, const stru
 /* What is to be said of a change. */
 static inline uint64_t fs_change_what(enum flagstore_operation operation, uint32_t shard, bool batch)
 {
-	return (uint64_t)shard << FS_EVENT_SHARD_SHIFT | (uint64_t)batch << FS_EVENT_BATCH_BIT | (uint64_t)operation << 8;
+	return (uint64_t)shard << FS_EVENT_SHARD_SHIFT | (uint64_t)(fs_thread.sections && fs_thread.unlocked) << FS_EVENT_UNLOCKED_BIT |
+	       (uint64_t)batch << FS_EVENT_BATCH_BIT | (uint64_t)operation << 8;
 }
 
 /* A flag has been changed by the calling thread. */
-static inline void fs_event_change(const flagstore *store, const struct fs_slot *slot, uint64_t what, uint64_t before, uint64_t after,
+static inline void fs_event_change(flagstore *store, const struct fs_slot *slot, uint64_t what, uint64_t before, uint64_t after,
                                    int64_t now_ms)
 {
 	struct fs_seat *seat = fs_own_seat(store);
 
+	if (__builtin_expect(fs_guard_audits(store), 0))
+		fs_guard_pass(store, fs_line_of(store, slot), what, now_ms);
 	if (!seat)
 		return;
 	fs_event_write(seat, fs_thread.mark, &(struct fs_news){
@@ -69,6 +72,9 @@ static inline void fs_event_change(const flagstore *store, const struct fs_slot 
 
 /* Something else has happened, now. other: writer mark of another thread, or a line. */
 void fs_event_note(const flagstore *store, enum flagstore_event_kind kind, uint32_t shard, uint64_t other, uint64_t duration_ns);
+
+/* Two writers met, at a slot if that is known. */
+void fs_event_conflict(const flagstore *store, uint32_t shard, uint64_t other, fs_line slot);
 
 /* The guard's mode has been changed. */
 void fs_event_guard(const flagstore *store, uint64_t from, uint64_t to);

@@ -14,6 +14,7 @@
 #include "error.h"
 #include "event.h"
 #include "point.h"
+#include "probe.h"
 #include "recover.h"
 #include "undertaking.h"
 
@@ -182,6 +183,7 @@ static int replace(flagstore *store, struct fs_shard *shard, uint32_t where, uin
 	fs_seat_turns_to(store, FLAGSTORE_HOLDING);
 	fs_event_note(store, split ? FLAGSTORE_SPLIT : FLAGSTORE_GROWTH, fs_shard_index(store, shard), fs_dir_line(old_word),
 	              fs_monotonic_ns() - began);
+	FS_PROBE4(growth, store->path, fs_shard_index(store, shard), class_slots[classes[0]], split);
 	return FLAGSTORE_OK;
 }
 

@@ -318,8 +318,8 @@ struct fs_seat {
 	_Atomic uint64_t locks;         /* write sections entered */
 	_Atomic uint64_t waits;         /* of them, those for which it had to wait */
 	_Atomic uint64_t waited_ns;
-	_Atomic uint64_t site;          /* guard: where the write was called, an address in the process; 0: not noted */
-	_Atomic uint64_t write;         /* guard: of the write under way  63..32 slot line or 0 | 15..8 enum flagstore_operation | 0 unlocked */
+	_Atomic uint64_t site;          /* guard: where the last write section was called from, an address in the process; 0: not noted */
+	_Atomic uint64_t operation;     /* guard: and what for, enum flagstore_operation */
 	struct fs_event events[FS_SEAT_EVENTS];
 };
 
@@ -389,7 +389,7 @@ static_assert(sizeof(struct fs_conflict_body) <= sizeof(struct fs_conflict) - 8 
 struct fs_shadow {
 	_Atomic uint64_t who;     /* 51..0 writer mark | 55..52 enum flagstore_operation | 57 held the lock | 56 wrote without it */
 	_Atomic uint64_t where;   /* 63..32 slot line | 31..16 lock epoch | 15..0 digest of who */
-	_Atomic int64_t time_ns;  /* CLOCK_MONOTONIC_COARSE */
+	_Atomic int64_t time_ms;  /* since 1970, as coarse as the kernel's tick */
 	_Atomic uint64_t site;    /* where the library was called, an address in that process */
 };
 

@@ -15,8 +15,10 @@ library_sources = \
 	src/change.h \
 	src/check.c \
 	src/check.h \
+	src/conflict.c \
 	src/cursor.c \
 	src/cursor.h \
+	src/dump.c \
 	src/error.c \
 	src/error.h \
 	src/event.c \
@@ -26,6 +28,8 @@ library_sources = \
 	src/futex.h \
 	src/grow.c \
 	src/grow.h \
+	src/guard.c \
+	src/guard.h \
 	src/handle.c \
 	src/info.c \
 	src/key.h \
@@ -34,7 +38,10 @@ library_sources = \
 	src/lock.h \
 	src/many.c \
 	src/name.c \
+	src/place.c \
+	src/place.h \
 	src/point.h \
+	src/probe.h \
 	src/recover.c \
 	src/recover.h \
 	src/redo.c \

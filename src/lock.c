@@ -15,6 +15,7 @@
 #include "error.h"
 #include "event.h"
 #include "point.h"
+#include "probe.h"
 #include "worker.h"
 
 int fs_lock_init(pthread_mutex_t *mutex)
@@ -132,6 +133,7 @@ static int wait_as_seen(flagstore *store, uint32_t index, struct fs_deadline *de
 	}
 	if (took > LONG_WAIT_NS)
 		fs_event_note(store, FLAGSTORE_WAIT, index, behind, took);
+	FS_PROBE4(wait, store->path, index, fs_mark_worker(behind), took);
 	return error;
 }
 

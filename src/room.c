@@ -178,3 +178,49 @@ bool fs_room_take_seat(flagstore *store)
 	lift(room, had + 1);
 	return true;
 }
+
+static int take_whole(flagstore *store, uint64_t from, uint64_t to, _Atomic uint32_t *said, _Atomic uint32_t *known)
+{
+	int error;
+
+	if (atomic_load_explicit(known, memory_order_relaxed))
+		return FLAGSTORE_OK;
+	error = fs_room_allocate(store, from, to);
+	if (error)
+		return error;
+	lift(said, 1);
+	lift(known, 1);
+	return FLAGSTORE_OK;
+}
+
+int fs_room_take_conflicts(flagstore *store)
+{
+	return take_whole(store, store->tail.conflicts, store->tail.shadows, &fs_header_writable(store)->conflict_room, &store->conflict_room);
+}
+
+int fs_room_take_shadows(flagstore *store)
+{
+	return take_whole(store, store->tail.shadows, store->tail.shadows_end, &fs_header_writable(store)->shadow_room, &store->shadow_room);
+}
+
+static bool knows(const flagstore *store, const _Atomic uint32_t *said, const _Atomic uint32_t *known)
+{
+	struct said rooms;
+
+	if (atomic_load_explicit(known, memory_order_relaxed))
+		return true;
+	if (!atomic_load_explicit(said, memory_order_relaxed))
+		return false;
+	rooms = read_rooms(store);
+	return learn(store, &rooms) && atomic_load_explicit(known, memory_order_relaxed);
+}
+
+const struct fs_conflict *fs_conflicts(const flagstore *store)
+{
+	return knows(store, &fs_header(store)->conflict_room, &store->conflict_room) ? (const void *)(store->map + store->tail.conflicts) : NULL;
+}
+
+const struct fs_shadow *fs_shadows(const flagstore *store)
+{
+	return knows(store, &fs_header(store)->shadow_room, &store->shadow_room) ? (const void *)(store->map + store->tail.shadows) : NULL;
+}

@@ -75,6 +75,7 @@ static void thread_ends(void *list)
 {
 	struct place *place = list;
 
+	fs_conflict_forget();
 	fs_thread = (struct fs_thread){.life = UINT64_MAX};
 	while (place) {
 		struct place *next = place->next;
@@ -168,7 +169,7 @@ static void move_in(struct fs_seat *seat)
 	atomic_store_explicit(&seat->waits, 0, memory_order_relaxed);
 	atomic_store_explicit(&seat->waited_ns, 0, memory_order_relaxed);
 	atomic_store_explicit(&seat->site, 0, memory_order_relaxed);
-	atomic_store_explicit(&seat->write, 0, memory_order_relaxed);
+	atomic_store_explicit(&seat->operation, 0, memory_order_relaxed);
 	atomic_store_explicit(&seat->taken_ms, fs_now_ms(), memory_order_relaxed);
 	for (int i = 0; i < FS_NAME_WORDS; i++)
 		atomic_store_explicit(&seat->name[i], name[i], memory_order_relaxed);
@@ -245,12 +246,13 @@ void fs_seat_take(flagstore *store)
 		;
 	if (place) {
 		(void)pthread_setspecific(places_key, list);
+		place->thread.site = fs_thread.site;
 		fs_thread = place->thread;
 		errno = saved;
 		return;
 	}
 	owner = store->worker | (uint64_t)syscall(SYS_gettid) << FS_MARK_WORKER_BITS;
-	fs_thread = (struct fs_thread){.life = life, .mark = owner};
+	fs_thread = (struct fs_thread){.life = life, .mark = owner, .site = fs_thread.site};
 	/* Without a place to keep it in, a seat could not be given back. */
 	place = places_possible ? malloc(sizeof *place) : NULL;
 	if (place) {

@@ -7,14 +7,22 @@
 
 #include "segment.h"
 
+struct fs_key;
+
 /* The calling thread in the store that it wrote to last. What is kept here belongs to the store whose life this is, and means nothing for
  * any other. */
 struct fs_thread {
 	uint64_t life;        /* struct fs_entered */
 	struct fs_seat *seat; /* in the writable mapping; NULL: none was left */
 	uint64_t mark;        /* writer mark */
-	const void *site;     /* where the library was called for the write under way */
+	/* the write under way */
+	const void *site;     /* where the library was called */
+	const struct fs_key *key; /* NULL: several, or none */
+	enum flagstore_operation operation;
+	uint32_t sections;    /* shards entered */
+	bool unlocked;        /* without their locks */
 };
+
 
 /* initial-exec: one load instead of a call on the way of every write; a few bytes, so that the library can be loaded late all the same. */
 extern _Thread_local struct fs_thread fs_thread __attribute__((visibility("hidden"), tls_model("initial-exec")));

@@ -11,6 +11,9 @@
  * Errors: ETIMEDOUT, ECORRUPT, ESYSTEM. */
 int fs_enter(flagstore *store, uint32_t index, struct fs_deadline *deadline);
 
+/* The same, with the lock whatever the store was attached for: for looks that must hold the writers off. */
+int fs_enter_locked(flagstore *store, uint32_t index, struct fs_deadline *deadline);
+
 /* Makes the sequence count even and unlocks. */
 void fs_leave(flagstore *store, uint32_t index);
 

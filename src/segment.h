@@ -49,6 +49,7 @@ struct flagstore {
 	struct fs_constants constants;   /* as checked when attached */
 	int fd;
 	bool tmpfs;
+	bool unlocked;                   /* attached FLAGSTORE_UNLOCKED */
 	char path[PATH_MAX];
 };
 
@@ -142,6 +143,14 @@ bool fs_file_lock(int fd, int type, int64_t byte);
 
 /* True when somebody else holds a lock on the byte. Async-signal-safe. */
 bool fs_file_locked(int fd, int64_t byte);
+
+/* Has the file system give room for the conflicts, or the shadows. */
+int fs_room_take_conflicts(flagstore *store);
+int fs_room_take_shadows(flagstore *store);
+
+/* All of them; NULL when they have no room yet. */
+const struct fs_conflict *fs_conflicts(const flagstore *store);
+const struct fs_shadow *fs_shadows(const flagstore *store);
 
 /* Opens the store's file once more, which makes an open file description of its own; -1 when that can't be done. */
 int fs_reopen(const flagstore *store);

@@ -125,7 +125,7 @@ static int look_locked(flagstore *store, struct snapshot *snapshot)
 	fs_entered(store);
 	for (; end < store->constants.shards && !error; end++)
 		if (wanted(snapshot, end))
-			error = fs_enter(store, end, &deadline);
+			error = fs_enter_locked(store, end, &deadline);
 	if (error)
 		end--;
 	else if (!look_frozen(store, snapshot))

@@ -181,13 +181,22 @@ static int write_locked(flagstore *store, struct fs_shard *shard, const struct f
 	return restless(store, key);
 }
 
+/* For the guard: what the look before the lock led to. */
+static enum flagstore_operation operation_of(const struct fs_effect *effect)
+{
+	return effect->action == FS_INSERT ? FLAGSTORE_INSERT : effect->action == FS_DELETE ? FLAGSTORE_DELETE : FLAGSTORE_FLIP;
+}
+
 static int write_under_lock(flagstore *store, const struct fs_key *key, const struct fs_rule *rule, struct fs_effect *effect)
 {
 	uint32_t index = fs_hash_shard(key->hash, store->shard_bits);
 	struct fs_shard *shard = fs_shard_writable(store, index);
 	struct fs_deadline deadline = {.set = false};
-	int error = fs_enter(store, index, &deadline);
+	int error;
 
+	fs_thread.key = key;
+	fs_thread.operation = operation_of(effect);
+	error = fs_enter(store, index, &deadline);
 	if (error)
 		return error;
 	error = write_locked(store, shard, key, rule, effect);
@@ -214,6 +223,7 @@ static int write_key(flagstore *store, const char *bytes, size_t length, const s
 		/* A FROZEN flag may be part of a batch that has been committed and whose writer is dead. What is decided now comes after that
 		 * batch, so its value is not the one to decide by, not even that there is nothing to do. */
 		if (outcome == FS_FOUND && fs_word_state(found.word) != FS_LIVE) {
+			effect->action = FS_REWRITE;
 			error = write_under_lock(store, &key, rule, effect);
 			break;
 		}
@@ -226,6 +236,8 @@ static int write_key(flagstore *store, const char *bytes, size_t length, const s
 			error = write_under_lock(store, &key, rule, effect);
 			break;
 		}
+		fs_thread.operation = FLAGSTORE_FLIP;
+		fs_thread.key = &key;
 		if (fs_flip(store, key.hash, &found, effect->value))
 			break;
 		if (tries == FLIPS_MAX)
@@ -236,8 +248,11 @@ static int write_key(flagstore *store, const char *bytes, size_t length, const s
 	return error;
 }
 
-static int write_flag(flagstore *store, const char *bytes, size_t length, const struct fs_rule *rule, struct fs_effect *effect)
+/* always_inline: the return address is that of the public function, so it is where the library was called. */
+static inline __attribute__((always_inline)) int write_flag(flagstore *store, const char *bytes, size_t length, const struct fs_rule *rule,
+                                                           struct fs_effect *effect)
 {
+	fs_thread.site = __builtin_return_address(0);
 	return fs_unless_lost(store, write_key(store, bytes, length, rule, effect));
 }
 
