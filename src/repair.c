@@ -797,6 +797,20 @@ static void mend_all(struct repair *repair)
 	}
 }
 
+/* What the next writer of each shard would do, if the last one died in it. */
+static void recover_privately(flagstore *store)
+{
+	for (uint32_t i = 0; i < store->constants.shards; i++) {
+		struct fs_shard *shard = fs_shard_writable(store, i);
+		uint64_t sequence = atomic_load_explicit(&shard->sequence, memory_order_relaxed);
+
+		if (sequence & 1)
+			fs_recover(store, i);
+		atomic_store_explicit(&shard->sequence, sequence + (sequence & 1), memory_order_relaxed);
+		atomic_store_explicit(&shard->mark, 0, memory_order_relaxed);
+	}
+}
+
 int fs_repair(flagstore *store, bool private, fs_repair_told *told, void *argument)
 {
 	struct repair repair = {.store = store, .told = told, .argument = argument, .end = store->heap_start};
@@ -807,10 +821,12 @@ int fs_repair(flagstore *store, bool private, fs_repair_told *told, void *argume
 	repair.met = calloc((size_t)store->max_lines / 8 + 1, 1);
 	if (!repair.met)
 		return fs_fail(FLAGSTORE_ENOMEMORY, "there is no memory to repair segment %s", store->path);
-	if (!private)
+	if (private)
+		recover_privately(store);
+	else
 		fs_entered(store);
 	while (!private && !error && entered < store->constants.shards) {
-		error = fs_enter(store, entered, &deadline);
+		error = fs_enter_locked(store, entered, &deadline);
 		entered += !error;
 	}
 	if (!error)

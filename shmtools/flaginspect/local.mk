@@ -25,6 +25,7 @@ shmtools_flaginspect_flaginspect_SOURCES = \
 	shmtools/flaginspect/phase.h \
 	shmtools/flaginspect/process.c \
 	shmtools/flaginspect/process.h \
+	shmtools/flaginspect/repair.c \
 	shmtools/flaginspect/shards.c \
 	shmtools/flaginspect/source.c \
 	shmtools/flaginspect/source.h \
@@ -43,7 +44,8 @@ dist_check_SCRIPTS += \
 	tests/flaginspect-diff.sh \
 	tests/flaginspect-locks.sh \
 	tests/flaginspect-manual.sh \
-	tests/flaginspect-map.sh
+	tests/flaginspect-map.sh \
+	tests/flaginspect-repair.sh
 
 # What the tests look for.
 check_PROGRAMS += tests/culprit

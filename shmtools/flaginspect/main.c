@@ -10,7 +10,7 @@
 
 static const struct cli_command *const commands[] = {
 	&command_check, &command_dump, &command_map, &command_shards, &command_workers, &command_locks, &command_diff,
-	&command_watch, NULL,
+	&command_watch, &command_repair, NULL,
 };
 
 static const struct cli_program flaginspect = {

@@ -118,7 +118,7 @@ static int settle_constants(struct source *source, const struct fs_constants *fo
 		return FLAGSTORE_OK;
 	}
 	if (flip_back(constants, &bit)) {
-		source->table = true;
+		source->table = source->mended = true;
 		snprintf(source->damage, sizeof source->damage, "bit %zu of byte %zu of the header was flipped; it is taken as it was", bit % 8, bit / 8);
 		return FLAGSTORE_OK;
 	}
@@ -161,16 +161,18 @@ static int read_constants(struct source *source)
 
 /* ---------------------------------------------------------------------------------------------------- mapping */
 
-static bool map_over(const struct source *source, char *map, uint64_t from, uint64_t to, uint64_t size)
+static bool map_over(const struct source *source, char *map, uint64_t from, uint64_t to, uint64_t size, bool private)
 {
+	int protection = private ? PROT_READ | PROT_WRITE : PROT_READ, flags = private ? MAP_PRIVATE : MAP_SHARED;
+
 	from = from / FS_PAGE * FS_PAGE;
 	to = (to + FS_PAGE - 1) / FS_PAGE * FS_PAGE;
 	to = to < size ? to : size;
-	return from >= to || mmap(map + from, to - from, PROT_READ, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, source->store->fd, (off_t)from) != MAP_FAILED;
+	return from >= to || mmap(map + from, to - from, protection, flags | MAP_FIXED | MAP_NORESERVE, source->store->fd, (off_t)from) != MAP_FAILED;
 }
 
 /* What the file holds. A hole of a tmpfs file would take a page when it is read, and none may be left. */
-static bool map_extents(const struct source *source, char *map, uint64_t size)
+static bool map_extents(const struct source *source, char *map, uint64_t size, bool private)
 {
 	off_t end = 0;
 
@@ -178,12 +180,17 @@ static bool map_extents(const struct source *source, char *map, uint64_t size)
 		off_t from = lseek(source->store->fd, end, SEEK_DATA);
 
 		if (from < 0)
-			return errno == ENXIO || map_over(source, map, (uint64_t)end, source->file_bytes, size);
+			return errno == ENXIO || map_over(source, map, (uint64_t)end, source->file_bytes, size, private);
 		end = extents < EXTENTS_MAX ? lseek(source->store->fd, from, SEEK_HOLE) : (off_t)source->file_bytes;
-		if (end < 0 || !map_over(source, map, (uint64_t)from, (uint64_t)end, size))
+		if (end < 0 || !map_over(source, map, (uint64_t)from, (uint64_t)end, size, private))
 			return false;
 	}
 	return true;
+}
+
+static bool map_file(const struct source *source, char *map, uint64_t size, bool private)
+{
+	return source->kind == SOURCE_LIVE ? map_over(source, map, 0, source->file_bytes, size, private) : map_extents(source, map, size, private);
 }
 
 static int map_source(struct source *source)
@@ -197,7 +204,7 @@ static int map_source(struct source *source)
 		return fs_fail_errno(FLAGSTORE_ENOMEMORY, "%s can't be mapped", store->path);
 	store->map = map;
 	store->constants.max_bytes = size;
-	if (source->kind == SOURCE_LIVE ? !map_over(source, map, 0, source->file_bytes, size) : !map_extents(source, map, size))
+	if (!map_file(source, map, size, false))
 		return fs_fail_errno(FLAGSTORE_ENOMEMORY, "%s can't be mapped", store->path);
 	store->mapping = fs_mapping_add(map, NULL, size, NULL);
 	if (!store->mapping)
@@ -319,6 +326,20 @@ int source_open(const char *name, struct source *source)
 	int error = source_try(name, source);
 
 	return error ? failure_of_library(error) : STATUS_DONE;
+}
+
+int source_make_private(struct source *source)
+{
+	flagstore *store = source->store;
+	uint64_t size = store->constants.max_bytes;
+	char *map = mmap((void *)(uintptr_t)store->map, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+
+	if (map == MAP_FAILED || !map_file(source, map, size, true))
+		return fs_fail_errno(FLAGSTORE_ENOMEMORY, "there is no memory for a copy of %s", store->path);
+	if (source->mended)
+		((struct fs_header *)(void *)map)->constants = store->constants;
+	store->write_map = map;
+	return FLAGSTORE_OK;
 }
 
 const char *source_text(const struct source *source)

@@ -22,6 +22,7 @@ struct source {
 	bool table;            /* the header tells where everything is; without it, there is nothing but the header */
 	uint64_t file_bytes;   /* size of the file */
 	uint64_t device, inode;
+	bool mended;           /* the header's constants are not those of the file, but what they must have been */
 	char damage[256];      /* what had to be guessed because the header is damaged, or cut short; empty: nothing */
 };
 
@@ -31,6 +32,9 @@ int source_open(const char *name, struct source *source);
 
 /* The same with the library's result and detail instead of a printed failure. */
 int source_try(const char *name, struct source *source);
+
+/* Makes the store a writable copy that nobody else sees. Returns a result of the library. */
+int source_make_private(struct source *source);
 
 /* Whether somebody is attached and may write, now. */
 bool source_is_live(const struct source *source);
