@@ -9,12 +9,16 @@ shmtools_flaginspect_flaginspect_SOURCES = \
 	shmtools/flaginspect/commands.h \
 	shmtools/flaginspect/diff.c \
 	shmtools/flaginspect/dump.c \
+	shmtools/flaginspect/events.c \
 	shmtools/flaginspect/facts.c \
 	shmtools/flaginspect/facts.h \
 	shmtools/flaginspect/findings.c \
 	shmtools/flaginspect/findings.h \
 	shmtools/flaginspect/flags.c \
 	shmtools/flaginspect/flags.h \
+	shmtools/flaginspect/happening.c \
+	shmtools/flaginspect/happening.h \
+	shmtools/flaginspect/history.c \
 	shmtools/flaginspect/locks.c \
 	shmtools/flaginspect/main.c \
 	shmtools/flaginspect/map.c \
@@ -27,8 +31,10 @@ shmtools_flaginspect_flaginspect_SOURCES = \
 	shmtools/flaginspect/process.h \
 	shmtools/flaginspect/repair.c \
 	shmtools/flaginspect/shards.c \
+	shmtools/flaginspect/snapshot.c \
 	shmtools/flaginspect/source.c \
 	shmtools/flaginspect/source.h \
+	shmtools/flaginspect/threads.c \
 	shmtools/flaginspect/watch.c \
 	shmtools/flaginspect/workers.c
 inspect_cppflags = $(shmtools_cppflags) -I$(top_srcdir)/src
