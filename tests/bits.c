@@ -34,23 +34,26 @@
  *
  * name, bits, of them refused by attach, found by the checker, and why the rest is not. A bit that attach refuses is found as well. */
 #define REGIONS(X)                                                                                                  \
-	X(CONSTANTS, "header: constants", 896, 896, 896, "")                                                              \
+	X(CONSTANTS, "header: constants", 1024, 1024, 1024, "")                                                              \
 	X(STATE, "header: state", 32, 32, 32, "")                                                                         \
 	X(ROOM, "header: room", 32, 30, ROOM_FOUND, ROOM_WHY)                                                             \
 	X(HEAP, "header: end of the heap", 64, 0, 64, "")                                                                 \
 	X(BOOT, "header: boot id", 256, 0, 168, "another digit is a boot id, too")                                        \
 	X(NAMESPACE, "header: PID namespace", 64, 0, 32, "any number may be one")                                         \
 	X(FUTEX, "header, shard: futex words", 64, 0, 0, "any number may be one")                                         \
-	X(NEXT_WORKER, "header: next worker", 32, 0, 0, "any number may be one")                                          \
-	X(UNUSED, "unused bytes of header, shard, worker, gap", 61216, 0, 61216, "")                                      \
+	X(TAIL_ROOM, "header: room of seats, conflicts, shadows", 96, 95, 96, "")                                          \
+	X(NEXT_WORKER, "header: next worker, next seat, standing", 96, 0, 0, "any number may be one")                     \
+	X(GUARD, "header: guard and its counts", 320, 0, 0, "they may be set to anything")                                \
+	X(UNUSED, "unused bytes of header, shard, worker, gap", 60416, 0, 60416, "")                                      \
 	X(DIRECTORY_WORD, "shard: directory word", 64, 0, 64, "")                                                         \
 	X(WANTED, "shard: wishes", 32, 0, 30, "anybody may wish")                                                         \
 	X(LOCK, "shard: lock, words that change", 256, 0, 0, "who holds it can't be told without holding it")             \
 	X(LOCK_KIND, "shard: lock, words that don't", 64, 0, 64, "")                                                      \
-	X(HOLDER, "shard: last holder", 64, 0, 58, "the generation of its entry")                                         \
+	X(HOLDER, "shard: last holder, last writer", 128, 0, 69, "which thread of which entry")                           \
+	X(MARK, "shard: writer mark", 64, 0, 64, "")                                                                      \
 	X(SINCE, "shard: held since", 64, 0, 0, "any time may be one")                                                    \
 	X(SEQUENCE, "shard: sequence", 64, 0, 1, "any even number may be one")                                            \
-	X(COUNTERS, "shard: births, growths, waits, recoveries", 224, 0, 3, "they only grow")                             \
+	X(COUNTERS, "shard: births, growths, waits, recoveries, epoch", 288, 0, 3, "they only grow")                             \
 	X(SHARD_COUNTS, "shard: live, redo, batch, phase, claim", 224, 0, 224, "")                                        \
 	X(NOTES, "shard: notes of what was done last", 224, 0, 0, "they count only while something is under way")         \
 	X(FREE, "shard: free list heads", 1024, 0, 1024, "")                                                              \
@@ -153,6 +156,7 @@ static void fix_rest(void)
 	for (int i = 0; i < 4; i++)
 		memcpy((char *)&header()->boot[i], "0123abcd", 8);
 	shard()->since_ns = 1000;
+	shard()->holder = shard()->left = (uint64_t)1 << FS_MARK_SEAT_SHIFT | UINT64_C(1000) << FS_MARK_WORKER_BITS | (shard()->holder & 0x1ffff);
 	worker->pid = 1000;
 	worker->uid = 1000;
 	worker->start_ticks = 1000;
@@ -216,7 +220,17 @@ static void paint_header(void)
 	PAINT(header()->heap, HEAP);
 	PAINT(header()->room, ROOM);
 	PAINT(header()->changed, FUTEX);
+	PAINT(header()->seat_room, TAIL_ROOM);
+	PAINT(header()->conflict_room, TAIL_ROOM);
+	PAINT(header()->shadow_room, TAIL_ROOM);
 	PAINT(header()->next_worker, NEXT_WORKER);
+	PAINT(header()->next_seat, NEXT_WORKER);
+	PAINT(header()->standing, NEXT_WORKER);
+	PAINT(header()->guard, GUARD);
+	PAINT(header()->guard_since_ms, GUARD);
+	PAINT(header()->guard_by, GUARD);
+	PAINT(header()->next_conflict, GUARD);
+	PAINT(header()->conflicts_seen, GUARD);
 }
 
 static void paint_shard(void)
@@ -231,6 +245,9 @@ static void paint_shard(void)
 	PAINT(place->mutex.__data.__spins, LOCK_KIND);
 	PAINT(place->mutex.__data.__elision, LOCK_KIND);
 	PAINT(place->holder, HOLDER);
+	PAINT(place->left, HOLDER);
+	PAINT(place->mark, MARK);
+	PAINT(place->epoch, COUNTERS);
 	PAINT(place->since_ns, SINCE);
 	PAINT(place->sequence, SEQUENCE);
 	PAINT(place->births, COUNTERS);
@@ -413,7 +430,7 @@ static void each_flipped_bit_that_can_be_told_is_found(void **state)
 	(void)state;
 	all = getenv("HOSTILE") && strcmp(getenv("HOSTILE"), "all") == 0;
 	options.max_bytes = FS_MIN_BYTES;
-	options.shards = options.workers = 1;
+	options.shards = options.workers = options.seats = 1;
 	flagstore_close(fresh(SEGMENT, &options));
 	map_file();
 	fix_constants();

@@ -38,6 +38,7 @@ test_programs = \
 	tests/environments \
 	tests/damage \
 	tests/truncation \
+	tests/guard \
 	tests/bits \
 	tests/inspect-bits \
 	tests/hostile \
@@ -73,6 +74,8 @@ tests_truncation_CPPFLAGS = $(test_cppflags)
 tests_truncation_LDADD = $(test_libraries)
 tests_environments_CPPFLAGS = $(test_cppflags)
 tests_environments_LDADD = $(test_libraries)
+tests_guard_CPPFLAGS = $(test_cppflags)
+tests_guard_LDADD = $(test_libraries)
 tests_forks_CPPFLAGS = $(test_cppflags)
 tests_forks_LDADD = $(test_libraries)
 tests_waiters_CPPFLAGS = $(test_cppflags)
@@ -105,6 +108,7 @@ test_scripts = \
 	tests/manual.sh \
 	tests/models.sh \
 	tests/planted.sh \
+	tests/probes.sh \
 	tests/readme-example.sh \
 	tests/sanitizers.sh \
 	tests/symbols.sh

@@ -52,6 +52,10 @@ same_offsets() {
 		type["Buckets and directories"] = "fs_bucket"
 		type["Shard"] = "fs_shard"
 		type["Worker"] = "fs_worker"
+		type["Seat"] = "fs_seat"
+		type["Event"] = "fs_event"
+		type["Conflict"] = "fs_conflict_body"
+		type["Shadow"] = "fs_shadow"
 		print "#include \"layout.h\""
 	}
 	/^\.Ss / {section = substr($0, 5)}

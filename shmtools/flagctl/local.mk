@@ -25,6 +25,7 @@ shmtools_flagctl_flagctl_SOURCES = \
 	shmtools/flagctl/format.c \
 	shmtools/flagctl/format.h \
 	shmtools/flagctl/get.c \
+	shmtools/flagctl/guard.c \
 	shmtools/flagctl/import.c \
 	shmtools/flagctl/info.c \
 	shmtools/flagctl/list.c \

@@ -8,6 +8,7 @@
 #include "cli.h"
 
 extern const struct cli_command command_crash;
+extern const struct cli_command command_race;
 extern const struct cli_command command_run;
 
 #endif

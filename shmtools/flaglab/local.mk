@@ -39,6 +39,10 @@ shmtools_flaglab_flaglab_SOURCES = \
 	shmtools/flaglab/main.c \
 	shmtools/flaglab/muster.c \
 	shmtools/flaglab/muster.h \
+	shmtools/flaglab/race.c \
+	shmtools/flaglab/race.h \
+	shmtools/flaglab/racereport.c \
+	shmtools/flaglab/racework.c \
 	shmtools/flaglab/reader.c \
 	shmtools/flaglab/reader.h \
 	shmtools/flaglab/report.c \

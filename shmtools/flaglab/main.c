@@ -9,6 +9,7 @@
 static const struct cli_command *const commands[] = {
 	&command_run,
 	&command_crash,
+	&command_race,
 	NULL,
 };
 
