@@ -11,6 +11,8 @@
 #include "keytext.h"
 #include "output.h"
 
+static const char *snapshot;
+
 struct printer {
 	const struct source *source;
 	bool first;
@@ -91,6 +93,11 @@ static int print_findings(const struct source *source)
 		print_totals(&findings);
 	if (source->kind == SOURCE_FILE && source_is_live(source))
 		warning("somebody attached to %s while it was checked as a file that nobody works in: check it again", source->store->path);
+	if (snapshot && source->table) {
+		error = flagstore_dump(source->store, snapshot);
+		if (error)
+			return failure_of_library(error);
+	}
 	if (findings.skipped)
 		warning("%" PRIu32 " shards were changing, or held, all the time and have not been checked; see `flaginspect locks'", findings.skipped);
 	return findings.count ? STATUS_NO : findings.skipped ? STATUS_AGAIN : STATUS_DONE;
@@ -109,11 +116,17 @@ static int run(int count, char **operands)
 	return status;
 }
 
+static const struct cli_option options[] = {
+	CLI_TEXT('s', "snapshot", "FILE", &snapshot, "and keep the segment as it is now in a new file"),
+	CLI_OPTIONS_END,
+};
+
 const struct cli_command command_check = {
 	.name = "check",
 	.operands = "NAME",
 	.least = 1,
 	.most = 1,
 	.summary = "verify every invariant; a finding a line",
+	.options = options,
 	.run = run,
 };

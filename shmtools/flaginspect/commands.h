@@ -10,6 +10,6 @@
 extern const struct cli_command command_check, command_dump, command_map;
 extern const struct cli_command command_shards, command_workers, command_locks;
 extern const struct cli_command command_diff, command_watch, command_repair;
-extern const struct cli_command command_events, command_blame, command_history, command_threads, command_snapshot;
+extern const struct cli_command command_events, command_blame, command_history, command_threads, command_snapshot, command_conflicts;
 
 #endif

@@ -7,6 +7,7 @@ bin_PROGRAMS += shmtools/flaginspect/flaginspect
 shmtools_flaginspect_flaginspect_SOURCES = \
 	shmtools/flaginspect/check.c \
 	shmtools/flaginspect/commands.h \
+	shmtools/flaginspect/conflicts.c \
 	shmtools/flaginspect/diff.c \
 	shmtools/flaginspect/dump.c \
 	shmtools/flaginspect/events.c \
@@ -19,6 +20,8 @@ shmtools_flaginspect_flaginspect_SOURCES = \
 	shmtools/flaginspect/happening.c \
 	shmtools/flaginspect/happening.h \
 	shmtools/flaginspect/history.c \
+	shmtools/flaginspect/lines.c \
+	shmtools/flaginspect/lines.h \
 	shmtools/flaginspect/locks.c \
 	shmtools/flaginspect/main.c \
 	shmtools/flaginspect/map.c \
@@ -37,10 +40,10 @@ shmtools_flaginspect_flaginspect_SOURCES = \
 	shmtools/flaginspect/threads.c \
 	shmtools/flaginspect/watch.c \
 	shmtools/flaginspect/workers.c
-inspect_cppflags = $(shmtools_cppflags) -I$(top_srcdir)/src
+inspect_cppflags = $(shmtools_cppflags) -I$(top_srcdir)/src $(LIBDW_CFLAGS)
 inspect_libs = libshmtools.la libflagstore-internal.la $(JANSSON_LIBS) $(BSD_LIBS)
 shmtools_flaginspect_flaginspect_CPPFLAGS = $(inspect_cppflags)
-shmtools_flaginspect_flaginspect_LDADD = $(inspect_libs)
+shmtools_flaginspect_flaginspect_LDADD = $(inspect_libs) $(LIBDW_LIBS)
 
 dist_man_MANS += man/flaginspect.1
 dist_bash_completion_DATA += shmtools/completion/flaginspect

@@ -10,7 +10,8 @@
 
 static const struct cli_command *const commands[] = {
 	&command_check, &command_dump, &command_map, &command_shards, &command_workers, &command_locks, &command_diff,
-	&command_watch, &command_repair, &command_events, &command_blame, &command_history, &command_threads, &command_snapshot, NULL,
+	&command_watch, &command_repair, &command_events, &command_conflicts,
+	&command_blame, &command_history, &command_threads, &command_snapshot, NULL,
 };
 
 static const struct cli_program flaginspect = {
