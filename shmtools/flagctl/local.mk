@@ -16,6 +16,7 @@ shmtools_flagctl_flagctl_SOURCES = \
 	shmtools/flagctl/contents.h \
 	shmtools/flagctl/create.c \
 	shmtools/flagctl/delete.c \
+	shmtools/flagctl/doctor.c \
 	shmtools/flagctl/export.c \
 	shmtools/flagctl/filter.c \
 	shmtools/flagctl/filter.h \
@@ -26,6 +27,7 @@ shmtools_flagctl_flagctl_SOURCES = \
 	shmtools/flagctl/format.h \
 	shmtools/flagctl/get.c \
 	shmtools/flagctl/guard.c \
+	shmtools/flagctl/health.c \
 	shmtools/flagctl/import.c \
 	shmtools/flagctl/info.c \
 	shmtools/flagctl/list.c \

@@ -51,6 +51,7 @@ EXTRA_DIST += tests/flaginspect.sh
 dist_check_SCRIPTS += \
 	tests/flaginspect-check.sh \
 	tests/flaginspect-diff.sh \
+	tests/flaginspect-events.sh \
 	tests/flaginspect-locks.sh \
 	tests/flaginspect-manual.sh \
 	tests/flaginspect-map.sh \
