@@ -41,7 +41,7 @@
 	X(BOOT, "header: boot id", 256, 0, 168, "another digit is a boot id, too")                                        \
 	X(NAMESPACE, "header: PID namespace", 64, 0, 32, "any number may be one")                                         \
 	X(FUTEX, "header, shard: futex words", 64, 0, 0, "any number may be one")                                         \
-	X(TAIL_ROOM, "header: room of seats, conflicts, shadows", 96, 95, 96, "")                                          \
+	X(TAIL_ROOM, "header: room of seats, conflicts, shadows", 96, 95, TAIL_ROOM_FOUND, ROOM_WHY)                                          \
 	X(NEXT_WORKER, "header: next worker, next seat, standing", 96, 0, 0, "any number may be one")                     \
 	X(GUARD, "header: guard and its counts", 320, 0, 0, "they may be set to anything")                                \
 	X(UNUSED, "unused bytes of header, shard, worker, gap", 60416, 0, 60416, "")                                      \
@@ -83,9 +83,11 @@
 /* A store that is attached knows how much room there was; the file alone does not tell, since a copy has holes in its place. */
 #ifdef FLAGSTORE_INSPECT
 #define ROOM_FOUND 25
+#define TAIL_ROOM_FOUND 93
 #define ROOM_WHY "a file, which may be a copy, has holes there"
 #else
 #define ROOM_FOUND 32
+#define TAIL_ROOM_FOUND 96
 #define ROOM_WHY ""
 #endif
 
@@ -340,13 +342,13 @@ static struct {
 	struct counts seen[REGIONS_COUNT];
 } *shared;
 
-static bool all; /* HOSTILE=all */
+static bool hostile; /* HOSTILE=all */
 
 /* One bit in so many of the region is flipped. */
 static unsigned sampled(enum region what)
 {
 #ifdef FLAGSTORE_INSPECT
-	return !all && (what == UNUSED || what == EMPTY_REST || what == REDO_REST || what == FREE_REST) ? 8 : 1;
+	return !hostile && (what == UNUSED || what == EMPTY_REST || what == REDO_REST || what == FREE_REST) ? 8 : 1;
 #else
 	(void)what;
 	return 1;
@@ -411,7 +413,7 @@ static void flip_everything(void *argument)
 		bytes[bit / 8] = (char)(bytes[bit / 8] ^ 1 << bit % 8);
 		seen->bits++;
 		seen->found += found(store);
-		if (all || (bit / 8 < FS_PAGE && region[bit] != UNUSED))
+		if (hostile || (bit / 8 < FS_PAGE && region[bit] != UNUSED))
 			seen->refused += refused();
 		/* Who attaches may have repaired something. */
 		memcpy(bytes, image, used);
@@ -428,7 +430,7 @@ static void each_flipped_bit_that_can_be_told_is_found(void **state)
 	int status;
 
 	(void)state;
-	all = getenv("HOSTILE") && strcmp(getenv("HOSTILE"), "all") == 0;
+	hostile = getenv("HOSTILE") && strcmp(getenv("HOSTILE"), "all") == 0;
 	options.max_bytes = FS_MIN_BYTES;
 	options.shards = options.workers = options.seats = 1;
 	flagstore_close(fresh(SEGMENT, &options));

@@ -69,7 +69,7 @@ static bool is_blocked(const flagstore *store, struct health *health)
 	if (worst) {
 		*health = (struct health){.word = "BLOCKED", .status = STATUS_AGAIN};
 		snprintf(health->reason, sizeof health->reason, "%s/%d has been %s, shard %" PRIu32 ", for %s; see `flaginspect locks'",
-		         describe_writer(store, worst->worker).text, (int)worst->thread, flagstore_activity_name(worst->activity), worst->shard,
+		         describe_writer(store, worst->worker).text, (int)worst->thread, flagstore_activity_name((int)worst->activity), worst->shard,
 		         duration_text((uint64_t)worst->since_ns).text);
 	}
 	free(seats);

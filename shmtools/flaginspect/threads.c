@@ -36,7 +36,7 @@ static json_t *seat_json(const struct source *source, const struct flagstore_sea
 {
 	return json_pack("{s:I, s:o, s:b, s:I, s:s, s:s, s:s, s:o, s:I, s:o, s:I, s:I, s:I, s:I}", "seat", (json_int_t)seat->seat, "worker",
 	                 describe_writer_json(source->store, seat->worker), "alive", (int)seat->alive, "thread", (json_int_t)seat->thread, "name", name,
-	                 "activity", flagstore_activity_name(seat->activity), "state", state, "shard",
+	                 "activity", flagstore_activity_name((int)seat->activity), "state", state, "shard",
 	                 seat->shard == UINT32_MAX ? json_null() : json_integer(seat->shard), "since_ns", (json_int_t)seat->since_ns, "behind",
 	                 describe_writer_json(source->store, seat->behind_worker), "locks", (json_int_t)seat->locks, "waits", (json_int_t)seat->waits,
 	                 "waited_ns", (json_int_t)seat->waited_ns, "events", (json_int_t)seat->events);
@@ -50,7 +50,7 @@ static void add_row(struct columns *columns, const struct source *source, const 
 	snprintf(shard, sizeof shard, "%" PRIu32, seat->shard);
 	snprintf(locks, sizeof locks, "%" PRIu64, seat->locks);
 	snprintf(waits, sizeof waits, "%" PRIu64, seat->waits);
-	columns_row(columns, seat->alive ? flagstore_activity_name(seat->activity) : "left", seat->shard == UINT32_MAX ? "-" : shard,
+	columns_row(columns, seat->alive ? flagstore_activity_name((int)seat->activity) : "left", seat->shard == UINT32_MAX ? "-" : shard,
 	            seat->since_ns ? duration_text((uint64_t)seat->since_ns).text : "-",
 	            seat->activity == FLAGSTORE_WAITING ? describe_writer(source->store, seat->behind_worker).text : "-", state, thread, locks, waits,
 	            duration_text(seat->waited_ns).text, name, describe_writer(source->store, seat->worker).text);
