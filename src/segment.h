@@ -56,6 +56,12 @@ struct flagstore {
 /* Lines that the shards, the workers and the header take: where the heap starts. */
 fs_line fs_heap_start(const struct fs_constants *constants);
 
+/* What their check value must be. */
+uint64_t fs_constants_check(const struct fs_constants *constants);
+
+/* Whether what they say of the tail can be, with room for the heap before it. */
+bool fs_has_sound_tail(const struct fs_constants *constants);
+
 /* Where the tail is; its beginning is where the heap must end. */
 struct fs_tail fs_tail(const struct fs_constants *constants);
 

@@ -6,7 +6,10 @@
  * others can't be told. The segment is the same in every run: its seed, UUID and times are set by the test.
  * The file's lines behind the end of the heap hold nothing and are left out.
  *
- * HOSTILE=all attaches after each flip; otherwise only after those in the header's lines that are in use. */
+ * HOSTILE=all attaches after each flip; otherwise only after those in the header's lines that are in use.
+ *
+ * Built with FLAGSTORE_INSPECT it is the inspector that looks: it opens the file anew after each flip, and must find the same. Opening
+ * takes time, so without HOSTILE=all it looks at one bit in eight of those parts in which all are alike. */
 #include "support.h"
 
 #include <fcntl.h>
@@ -21,6 +24,9 @@
 #include <xxhash.h>
 
 #include "layout.h"
+#ifdef FLAGSTORE_INSPECT
+#include "findings.h"
+#endif
 
 #define SEGMENT "bits"
 
@@ -30,12 +36,12 @@
 #define REGIONS(X)                                                                                                  \
 	X(CONSTANTS, "header: constants", 1024, 1024, 1024, "")                                                              \
 	X(STATE, "header: state", 32, 32, 32, "")                                                                         \
-	X(ROOM, "header: room", 32, 30, 32, "")                                                                           \
+	X(ROOM, "header: room", 32, 30, ROOM_FOUND, ROOM_WHY)                                                             \
 	X(HEAP, "header: end of the heap", 64, 0, 64, "")                                                                 \
 	X(BOOT, "header: boot id", 256, 0, 168, "another digit is a boot id, too")                                        \
 	X(NAMESPACE, "header: PID namespace", 64, 0, 32, "any number may be one")                                         \
 	X(FUTEX, "header, shard: futex words", 64, 0, 0, "any number may be one")                                         \
-	X(TAIL_ROOM, "header: room of seats, conflicts, shadows", 96, 95, 96, "")                                          \
+	X(TAIL_ROOM, "header: room of seats, conflicts, shadows", 96, 95, TAIL_ROOM_FOUND, ROOM_WHY)                                          \
 	X(NEXT_WORKER, "header: next worker, next seat, standing", 96, 0, 0, "any number may be one")                     \
 	X(GUARD, "header: guard and its counts", 320, 0, 45, "any mode, time and count that can be")                       \
 	X(UNUSED, "unused bytes of header, shard, worker, gap", 60416, 0, 60416, "")                                      \
@@ -73,6 +79,17 @@
 	X(FREE_LINK, "free block: link", 64, 0, 64, "")                                                                   \
 	X(FREE_SLOT, "free bucket: slot words", 1024, 0, 210, "none lives, and more is not asked")                        \
 	X(FREE_REST, "free block: the rest", 8640, 0, 0, "means nothing")
+
+/* A store that is attached knows how much room there was; the file alone does not tell, since a copy has holes in its place. */
+#ifdef FLAGSTORE_INSPECT
+#define ROOM_FOUND 25
+#define TAIL_ROOM_FOUND 93
+#define ROOM_WHY "a file, which may be a copy, has holes there"
+#else
+#define ROOM_FOUND 32
+#define TAIL_ROOM_FOUND 96
+#define ROOM_WHY ""
+#endif
 
 enum region {
 #define REGION_NAME(name, ...) name,
@@ -326,6 +343,25 @@ static struct {
 	struct counts seen[REGIONS_COUNT];
 } *shared;
 
+static bool hostile; /* HOSTILE=all */
+
+/* One bit in so many of the region is flipped. */
+static unsigned sampled(enum region what)
+{
+#ifdef FLAGSTORE_INSPECT
+	return !hostile && (what == UNUSED || what == EMPTY_REST || what == REDO_REST || what == FREE_REST) ? 8 : 1;
+#else
+	(void)what;
+	return 1;
+#endif
+}
+
+/* Whether it is the n-th bit's turn: each time another one of its byte. */
+static bool turn(enum region what, unsigned n)
+{
+	return (n + n / 8) % sampled(what) == 0;
+}
+
 static bool refused(void)
 {
 	struct flagstore_options options = FLAGSTORE_OPTIONS_INIT;
@@ -340,23 +376,45 @@ static bool refused(void)
 	return result != FLAGSTORE_OK;
 }
 
+#ifdef FLAGSTORE_INSPECT
+static bool found(flagstore *store)
+{
+	struct findings findings;
+	struct source source;
+
+	(void)store;
+	require_ok(source_try(path_of(SEGMENT), &source));
+	require_ok(findings_of(&source, NULL, NULL, &findings));
+	source_close(&source);
+	return findings.count > 0 || findings.skipped > 0;
+}
+#else
+static bool found(flagstore *store)
+{
+	uint64_t findings = 0;
+	uint32_t skipped = 0;
+
+	require_ok(flagstore_check(store, NULL, NULL, &findings, &skipped));
+	return findings > 0 || skipped > 0;
+}
+#endif
+
 static void flip_everything(void *argument)
 {
-	bool all = getenv("HOSTILE") && strcmp(getenv("HOSTILE"), "all") == 0;
 	flagstore *store = attach(SEGMENT, FLAGSTORE_READ_ONLY);
+	unsigned met[REGIONS_COUNT] = {0};
 
 	(void)argument;
 	for (size_t bit = 0; bit < used * 8; bit++) {
 		struct counts *seen = &shared->seen[region[bit]];
-		uint64_t findings = 0;
-		uint32_t skipped = 0;
 
+		if (!turn(region[bit], met[region[bit]]++))
+			continue;
 		shared->bit = bit;
 		bytes[bit / 8] = (char)(bytes[bit / 8] ^ 1 << bit % 8);
-		require_ok(flagstore_check(store, NULL, NULL, &findings, &skipped));
 		seen->bits++;
-		seen->found += findings > 0 || skipped > 0;
-		if (all || (bit / 8 < FS_PAGE && region[bit] != UNUSED))
+		seen->found += found(store);
+		if (hostile || (bit / 8 < FS_PAGE && region[bit] != UNUSED))
 			seen->refused += refused();
 		/* Who attaches may have repaired something. */
 		memcpy(bytes, image, used);
@@ -373,6 +431,7 @@ static void each_flipped_bit_that_can_be_told_is_found(void **state)
 	int status;
 
 	(void)state;
+	hostile = getenv("HOSTILE") && strcmp(getenv("HOSTILE"), "all") == 0;
 	options.max_bytes = FS_MIN_BYTES;
 	options.shards = options.workers = options.seats = 1;
 	flagstore_close(fresh(SEGMENT, &options));
@@ -397,12 +456,13 @@ static void each_flipped_bit_that_can_be_told_is_found(void **state)
 	require_int(0, status);
 	for (size_t i = 0; i < REGIONS_COUNT; i++) {
 		const struct counts *seen = &shared->seen[i], *expected = &regions[i].expected;
-		bool same = seen->bits == expected->bits && seen->refused == expected->refused && seen->found == expected->found;
+		unsigned one_in = sampled((enum region)i);
+		bool same = seen->bits == expected->bits / one_in && seen->refused == expected->refused && seen->found == expected->found / one_in;
 
 		printf("# %-44s %6u bits: %4u refused, %6u found, %6u not checkable%s%s%s\n", regions[i].name, seen->bits, seen->refused,
 		       seen->found, seen->bits - seen->found, *regions[i].why ? " (" : "", regions[i].why, *regions[i].why ? ")" : "");
 		if (!same)
-			printf("#   expected: %u bits, %u refused, %u found\n", expected->bits, expected->refused, expected->found);
+			printf("#   expected: %u bits, %u refused, %u found\n", expected->bits / one_in, expected->refused, expected->found / one_in);
 		wrong += !same;
 		sum.bits += seen->bits;
 		sum.refused += seen->refused;

@@ -40,6 +40,7 @@ test_programs = \
 	tests/truncation \
 	tests/guard \
 	tests/bits \
+	tests/inspect-bits \
 	tests/hostile \
 	tests/unchecked \
 	tests/deaths \
@@ -65,6 +66,10 @@ tests_hostile_CPPFLAGS = $(test_cppflags)
 tests_hostile_LDADD = $(test_libraries)
 tests_bits_CPPFLAGS = $(test_cppflags)
 tests_bits_LDADD = $(test_libraries)
+# The same, with the eyes of the inspector.
+tests_inspect_bits_SOURCES = tests/bits.c shmtools/flaginspect/findings.c shmtools/flaginspect/source.c
+tests_inspect_bits_CPPFLAGS = $(test_cppflags) -DFLAGSTORE_INSPECT -I$(top_srcdir)/shmtools/flaginspect -I$(top_srcdir)/shmtools/common
+tests_inspect_bits_LDADD = tests/libsupport.la $(inspect_libs) $(CMOCKA_LIBS)
 tests_truncation_CPPFLAGS = $(test_cppflags)
 tests_truncation_LDADD = $(test_libraries)
 tests_environments_CPPFLAGS = $(test_cppflags)

@@ -12,12 +12,16 @@ libshmtools_la_SOURCES = \
 	shmtools/common/cli.h \
 	shmtools/common/columns.c \
 	shmtools/common/columns.h \
+	shmtools/common/describe.c \
+	shmtools/common/describe.h \
 	shmtools/common/failure.c \
 	shmtools/common/failure.h \
 	shmtools/common/keypack.c \
 	shmtools/common/keypack.h \
 	shmtools/common/keytext.c \
 	shmtools/common/keytext.h \
+	shmtools/common/outfile.c \
+	shmtools/common/outfile.h \
 	shmtools/common/output.c \
 	shmtools/common/output.h \
 	shmtools/common/peer-flagstore.h \
