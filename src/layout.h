@@ -381,6 +381,8 @@ struct fs_conflict {
 };
 
 static_assert(sizeof(struct fs_party) == 64 && sizeof(struct fs_module) == 192, "no padding");
+#define FS_CONFLICTS_MAX 128u /* records */
+
 static_assert(sizeof(struct fs_conflict) == 2048, "two to a page");
 static_assert(sizeof(struct fs_conflict_body) <= sizeof(struct fs_conflict) - 8 && sizeof(struct fs_conflict_body) % 8 == 0, "fits");
 
@@ -395,6 +397,7 @@ struct fs_shadow {
 
 static_assert(sizeof(struct fs_shadow) == 32, "two to a line");
 
+#define FS_SHADOWS_MAX (1u << 16)
 #define FS_SHADOW_OPERATION_SHIFT 52
 #define FS_SHADOW_UNLOCKED (UINT64_C(1) << 56)
 #define FS_SHADOW_LOCKED (UINT64_C(1) << 57)

@@ -7,6 +7,8 @@ include_HEADERS = include/flagstore.h
 
 library_sources = \
 	include/flagstore.h \
+	src/admit.c \
+	src/admit.h \
 	src/attach.c \
 	src/batch.c \
 	src/block.c \
@@ -16,6 +18,7 @@ library_sources = \
 	src/check.c \
 	src/check.h \
 	src/conflict.c \
+	src/create.c \
 	src/cursor.c \
 	src/cursor.h \
 	src/dump.c \
@@ -25,6 +28,8 @@ library_sources = \
 	src/event.h \
 	src/events.c \
 	src/fence.h \
+	src/file.c \
+	src/file.h \
 	src/find.h \
 	src/futex.h \
 	src/grow.c \
