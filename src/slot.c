@@ -21,7 +21,7 @@ uint8_t fs_slot_tag(const flagstore *store, const struct fs_slot *slot)
 	char bytes[FLAGSTORE_KEY_MAX];
 	size_t length = fs_slot_copy_key(store, slot, bytes);
 
-	return fs_hash_tag(fs_hash(store->seed, bytes, length));
+	return length ? fs_hash_tag(fs_hash(store->seed, bytes, length)) : FS_TAG_FIRST;
 }
 
 void fs_slot_describe(const flagstore *store, const struct fs_slot *slot, uint64_t word, struct flagstore_flag *flag)

@@ -86,10 +86,10 @@ static unsigned long points_of(body *run, struct scene *scene)
 	return points->passed;
 }
 
-/* A long write passes many points that are alike: of those beyond the first 200 some are left out. */
+/* A long write passes many points that are alike: of those beyond the first 60 some are left out. */
 static unsigned long step_after(unsigned long point, unsigned long all)
 {
-	return point < 200 || getenv("FLAGSTORE_TEST_EVERY_POINT") ? 1 : 1 + all / 400;
+	return point < 60 || getenv("FLAGSTORE_TEST_EVERY_POINT") ? 1 : 1 + all / 60;
 }
 
 static void kill_at_every_point_of(const struct operation *operation)
@@ -173,7 +173,7 @@ static void a_recovery_killed_again_and_again_comes_to_its_end(void **state)
 
 		open_scene(&operations[i], &scene);
 		all = points_of(operate, &scene);
-		step = getenv("FLAGSTORE_TEST_EVERY_POINT") ? 1 : 1 + all / 12;
+		step = getenv("FLAGSTORE_TEST_EVERY_POINT") ? 1 : 1 + all / 6;
 		call_witnesses(&witnesses, &scene);
 		for (unsigned long point = 1; point <= all; point += step)
 			deaths += die_in_a_row(&witnesses, &scene, point);
@@ -199,7 +199,7 @@ static void a_recovery_killed_anywhere_is_done_by_the_next(void **state)
 		open_scene(&operations[i], &scene);
 		all = points_of(operate, &scene);
 		call_witnesses(&witnesses, &scene);
-		for (int round = 0; round < 30; round++) {
+		for (int round = 0; round < 12; round++) {
 			unsigned long point = 1 + random_next(&random) % all, second = 1 + random_next(&random) % 60;
 
 			rewind_victim(&witnesses);

@@ -116,7 +116,7 @@ check "--keep once more" keep
 # On a segment most of whose buckets are full, and can't grow, workers can't insert some of their flags, and go on.
 flagctl create full --max-size 1M --shards 1
 seq -f $'full.%.0f\tfalse' 1 100000 >"$work/many.tsv"
-for count in 512 32; do
+for count in 512 32 1; do
 	while head -n $count "$work/many.tsv" | flagctl import full - --format tsv >"$work/import" 2>&1; do
 		sed -i 1,${count}d "$work/many.tsv"
 	done

@@ -52,13 +52,13 @@ check 'a batch is applied before it is said to be committed' catches batch.c \
 	FS_NOTE(&redo->committed, 1);' \
 	'a later batch of inserts'
 check 'a flag is deleted after its slot was given away' catches change.c \
-	'	while (!atomic_compare_exchange_weak_explicit(&slot->word, &word, fs_word_with_state(fs_word_next(word, false), FS_DEAD),
-	                                              memory_order_seq_cst, memory_order_relaxed))
-		;
-	FS_POINT("flag dead");
-	fs_bury(store, shard, found->slot);' \
+	'	do
+		dead = fs_word_with_state(fs_word_next(word, false), FS_DEAD);
+	while (!atomic_compare_exchange_weak_explicit(&slot->word, &word, dead, memory_order_seq_cst, memory_order_relaxed));' \
 	'	fs_bury(store, shard, found->slot);
-	while (!atomic_compare_exchange_weak_explicit(&slot->word, &word, fs_word_with_state(fs_word_next(word, false), FS_DEAD),
-	                                              memory_order_seq_cst, memory_order_relaxed))
-		;' \
+	do
+		dead = fs_word_with_state(fs_word_next(word, false), FS_DEAD);
+	while (!atomic_compare_exchange_weak_explicit(&slot->word, &word, dead, memory_order_seq_cst, memory_order_relaxed));
+	if (dead)
+		return;' \
 	'a delete of a long key'

@@ -303,7 +303,7 @@ next:
 	od
 }
 
-/* write_flag(): without a lock, then in write_locked() */
+/* write_key(): without a lock, then in write_locked() */
 proctype Setter(byte flips; byte sets; byte mistake)
 {
 	byte word, flag, desired, from, at, holds, deaths

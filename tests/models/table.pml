@@ -121,7 +121,7 @@ inline find()
 		:: atomic { tags[place] == TAG -> skip };             /* probe(): tags, relaxed */
 			first = words[place];                             /* look_at(): first, acquire */
 			if
-			:: atomic { HOLDS(first) && keys[place] == k -> skip }; /* fs_slot_has_key(): relaxed */
+			:: atomic { HOLDS(first) && keys[place] == k -> skip }; /* fs_slot_may_have_key(), fs_bytes_equal(): relaxed */
 				atomic {
 					word = words[place];                      /* look_at(): second, behind an acquire fence */
 					break
@@ -196,7 +196,7 @@ proctype Reader(byte reads; byte mistake)
 	od
 }
 
-/* write_flag() with a rule that rewrites */
+/* write_key() with a rule that rewrites */
 proctype Flipper(byte flips; byte mistake)
 {
 	short bucket_word, first, word
