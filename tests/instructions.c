@@ -8,8 +8,9 @@
  * Every instruction is stepped over and looked at. Most leave what a death leaves just as it was (residue.h): so one kill stands for a
  * death after any instruction of a stretch that leaves the same.
  *
- *     KILL_ALL=1     kills once in each stretch, the next comer being each in turn, and in recoveries after several deaths. Without it
- *                    stretches are left out where there are many, each n-th remaining, and n is printed
+ *     KILL_ALL=1     kills in each stretch, and in recoveries after several deaths. Without it stretches are left out where there are
+ *                    many, each n-th remaining, and n is printed
+ *     KILL_FIRSTS=1  kills in each stretch as often as there are those who may come next; without it they take turns
  *     KILL_EVERY=n   kills also at each n-th instruction; 1: at every one, which takes days
  *     KILL_ONLY=TEXT only what has TEXT in its name
  *     KILL_JOBS=n    so many processes share the work (1)
@@ -55,7 +56,7 @@ struct counts {
 
 enum { JOBS_MAX = 64, TRIES = 4 };
 
-/* A table with more flags takes long to be recovered step by step. */
+/* A table with more flags takes long to be recovered step by step: after one death, not 8, and not in the short form. */
 enum { SMALL_TABLE = 100 };
 
 static struct counts *row; /* shared with the lanes */
@@ -143,11 +144,16 @@ static bool is_kill_point(const struct trace *trace, unsigned long k, unsigned l
 	return (trace->fresh[k] && stretch % row->stride == 0) || (every && k % every == 0);
 }
 
+static bool each_first(void)
+{
+	return getenv("KILL_FIRSTS");
+}
+
 static void kill_at(const struct job *job, const struct trace *trace, unsigned long k, unsigned long number)
 {
-	if (!all())
+	if (!each_first())
 		kill_once(job, trace, k, number % FIRSTS);
-	for (enum first first = 0; all() && first < job->firsts; first++)
+	for (enum first first = 0; each_first() && first < job->firsts; first++)
 		kill_once(job, trace, k, first);
 }
 
@@ -168,7 +174,7 @@ static void plan(const struct job *job, const struct trace *trace)
 	row->instructions = trace->count;
 	row->stretches = stretches;
 	row->stride = all() || stretches <= job->sample ? 1 : stretches / job->sample;
-	row->planned = (stretches + row->stride - 1) / row->stride * (all() ? job->firsts : 1);
+	row->planned = (stretches + row->stride - 1) / row->stride * (each_first() ? job->firsts : 1);
 }
 
 struct lane {
@@ -386,13 +392,15 @@ static uint64_t die_at(const struct trace *trace, unsigned long k, const char *s
 	return recovery.recoveries;
 }
 
-static void kill_recoveries_of(const struct operation *operation, unsigned deaths)
+static void kill_recoveries_of(const struct operation *operation)
 {
 	char what[160], path[PATH_MAX], died[PATH_MAX];
 	struct scene scene;
 	struct trace trace;
+	unsigned deaths;
 
 	open_scene(operation, &scene);
+	deaths = all() && scene.bystanders <= SMALL_TABLE ? 8 : 1;
 	if (!all() && scene.bystanders > SMALL_TABLE) {
 		printf("# recovery: %.60s: left to make check-kill\n", operation->name);
 		close_scene(&scene);
@@ -426,7 +434,7 @@ static void a_recovery_killed_after_any_instruction_is_done_by_the_next(void **s
 	print_titles();
 	for (unsigned i = 0; i < operations_count; i++)
 		if (wanted("recovery") || wanted(operations[i].name))
-			kill_recoveries_of(&operations[i], all() ? 8 : 1);
+			kill_recoveries_of(&operations[i]);
 	require_int(before, violations);
 }
 
