@@ -645,6 +645,11 @@ struct flagstore_finding {
 	uint32_t shard;       /* UINT32_MAX: not in a shard */
 	uint64_t offset;      /* in the file, bytes */
 	const char *text;     /* a sentence */
+	const char *cause;    /* what most likely led to it */
+	uint32_t slot;        /* index of the slot in its bucket; UINT32_MAX: not about a slot */
+	const char *key;      /* length bytes and a NUL, whatever stands in the slot; NULL: not about a slot, or no key can be made out */
+	size_t length;
+	uint32_t writer;      /* who changed the slot last, as in struct flagstore_flag; 0: unknown */
 };
 
 /* Checks every invariant of the segment and calls found (may be NULL) for each violation, which must not call this

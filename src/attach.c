@@ -22,6 +22,9 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include "error.h"
 #include "fence.h"
 #include "key.h"
@@ -212,13 +215,13 @@ static int open_error(const flagstore *store, const char *tried)
 
 /* ------------------------------------------------------------------------------------------------ constants */
 
-static uint64_t check_of(const struct fs_constants *constants)
+uint64_t fs_constants_check(const struct fs_constants *constants)
 {
 	return XXH3_64bits(constants, offsetof(struct fs_constants, check));
 }
 
 /* Whole pages, and room for the heap before them. */
-static bool has_sound_tail(const struct fs_constants *constants)
+bool fs_has_sound_tail(const struct fs_constants *constants)
 {
 	return constants->seats && constants->seats <= FLAGSTORE_SEATS_MAX && constants->conflicts &&
 	       constants->conflicts <= CONFLICTS_MAX && constants->conflicts % 2 == 0 && constants->shadows &&
@@ -247,9 +250,9 @@ static int check_constants(const flagstore *store, const struct fs_constants *co
 	    constants->seat_size != sizeof(struct fs_seat) || constants->conflict_size != sizeof(struct fs_conflict))
 		return fs_fail(FLAGSTORE_ELAYOUT, "segment %s has records of other sizes than flagstore %s; it was made by another build", store->path,
 		               flagstore_version());
-	if (constants->check != check_of(constants) || !shards || shards > FLAGSTORE_SHARDS_MAX || shards & (shards - 1) ||
+	if (constants->check != fs_constants_check(constants) || !shards || shards > FLAGSTORE_SHARDS_MAX || shards & (shards - 1) ||
 	    !constants->workers || constants->workers > FLAGSTORE_WORKERS_MAX || constants->max_bytes < FS_MIN_BYTES ||
-	    constants->max_bytes > FS_MAX_BYTES || constants->max_bytes % FS_PAGE || !has_sound_tail(constants) || constants->created_ms < 0 ||
+	    constants->max_bytes > FS_MAX_BYTES || constants->max_bytes % FS_PAGE || !fs_has_sound_tail(constants) || constants->created_ms < 0 ||
 	    constants->created_ms > CREATED_MAX_MS)
 		return fs_fail(FLAGSTORE_ECORRUPT, "segment %s has a damaged header", store->path);
 	return FLAGSTORE_OK;
@@ -581,7 +584,7 @@ static int fill_file(flagstore *store, const struct flagstore_options *options)
 	if (error)
 		return error;
 	first_bytes = (uint64_t)fs_heap_start(constants) * FS_LINE;
-	if (!has_sound_tail(constants))
+	if (!fs_has_sound_tail(constants))
 		return fs_fail(FLAGSTORE_EARGUMENT, "segment %s: %u shards, %u workers and %u seats do not leave room for flags in a maximum size of "
 		               "%llu bytes", store->path, constants->shards, constants->workers, constants->seats,
 		               (unsigned long long)constants->max_bytes);
@@ -599,7 +602,7 @@ static int fill_file(flagstore *store, const struct flagstore_options *options)
 	if (error)
 		return error;
 	header = fs_header_writable(store);
-	constants->check = check_of(constants);
+	constants->check = fs_constants_check(constants);
 	header->constants = *constants;
 	atomic_store_explicit(&header->heap, store->heap_start, memory_order_relaxed);
 	atomic_store_explicit(&header->room, store->heap_start, memory_order_relaxed);

@@ -14,16 +14,12 @@
 #include "fence.h"
 #include "point.h"
 
-static const uint16_t bucket_slots[FS_BUCKET_CLASSES] = FS_BUCKET_SLOTS;
 static const uint16_t redo_changes[FS_REDO_KINDS] = {64, 512, FLAGSTORE_BATCH_MAX};
 
 uint32_t fs_kind_lines(uint32_t kind)
 {
-	if (kind < FS_KIND_CELL) {
-		uint32_t slots = bucket_slots[kind - FS_KIND_BUCKET];
-
-		return ((uint32_t)sizeof(struct fs_bucket) + slots + FS_LINE - 1) / FS_LINE + slots;
-	}
+	if (kind < FS_KIND_CELL)
+		return fs_bucket_classes[kind - FS_KIND_BUCKET].lines;
 	if (kind < FS_KIND_DIRECTORY)
 		return kind - FS_KIND_CELL + 1;
 	if (kind < FS_KIND_REDO)

@@ -7,6 +7,16 @@
 
 #include "segment.h"
 
+/* What follows from a bucket's size class: its slots, the lines of its header and tags, and the lines of all. */
+struct fs_bucket_class {
+	uint16_t slots, head, lines;
+};
+
+#define FS_BUCKET_HEAD(slots) ((sizeof(struct fs_bucket) + (slots) + FS_LINE - 1) / FS_LINE)
+#define FS_BUCKET_CLASS(slots) {slots, FS_BUCKET_HEAD(slots), FS_BUCKET_HEAD(slots) + (slots)},
+
+static const struct fs_bucket_class fs_bucket_classes[16] = {FS_BUCKET_SLOTS(FS_BUCKET_CLASS)}; /* 0 behind the last class */
+
 /* A taken block: its line and kind, packed as in the layout. */
 typedef uint64_t fs_block;
 

@@ -6,11 +6,14 @@
  * A shard is looked at under its lock, or, by a store that may only read, again and again until its sequence count stood still.
  * Findings of a look are kept until it is known that it counts. At the end every line of the heap must have been met exactly once, in a
  * directory, a bucket, a key cell, a redo record or on a free list; that is asked only if nothing grew meanwhile. */
+#include "check.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "error.h"
+#include "guard.h"
 #include "recover.h"
 #include "redo.h"
 #include "section.h"
@@ -21,23 +24,71 @@
 #define TRIES 100
 
 struct finding {
-	const char *kind;
-	uint32_t shard;
+	const char *kind, *cause;
+	uint32_t shard, slot, writer;
 	uint64_t offset;
+	size_t length;
+	char key[FLAGSTORE_KEY_MAX + 1];
 	char text[160];
+};
+
+/* Lines that are part of something. */
+struct range {
+	fs_line line;
+	uint32_t lines;
 };
 
 struct check {
 	flagstore *store;
-	uint8_t *met; /* a bit a line: part of something */
+	uint8_t *met;          /* a bit a line: part of something */
+	struct range *ranges;  /* met in this look, to be taken back if it does not count */
+	size_t ranges_count, ranges_room;
 	struct finding *kept;
 	size_t kept_count, kept_room;
 	bool no_memory;
-	uint32_t shard; /* being looked at */
-	uint64_t heap;  /* the heap word when the check began */
-	uint64_t lines; /* met */
+	uint32_t shard;             /* being looked at */
+	const struct fs_slot *slot; /* being looked at, or NULL */
+	uint32_t place;             /* its index in its bucket */
+	const char *cause;          /* of what is found next, when more is known than its kind */
+	uint64_t heap;              /* the heap word when the check began */
+	uint64_t lines;             /* met */
 	uint64_t shard_lines;
 };
+
+/* What most likely led to a finding of the kind. Who keeps the rules causes none of them, so it is one of three: writers that did not
+ * take the lock, a store that did not go through the library, a writer that is gone. */
+static const char *cause_of(const char *kind)
+{
+	static const char *const causes[][2] = {
+		{"directory", "a store that bypassed the library, or two writers without the lock replaced a bucket at the same time"},
+		{"bucket", "a store that bypassed the library, or two writers without the lock replaced a bucket at the same time"},
+		{"tag", "two writers without the lock stored tags of one group at the same time"},
+		{"duplicate", "two writers without the lock inserted the key at the same time"},
+		{"unreachable", "a writer without the lock inserted the flag while its bucket was being replaced"},
+		{"count", "two writers without the lock counted at the same time"},
+		{"room", "two writers without the lock took or gave the same block"},
+		{"free-list", "two writers without the lock took or gave the same block"},
+		{"frozen", "a writer died, or stands still, while it moved the flag or had it in a batch"},
+		{"lock", "a writer died in the middle of a change; the next writer of the shard restores it"},
+	};
+
+	for (size_t i = 0; i < sizeof causes / sizeof *causes; i++)
+		if (strcmp(causes[i][0], kind) == 0)
+			return causes[i][1];
+	return "a store that bypassed the library, or a damaged file";
+}
+
+/* Of the slot that is being looked at: which flag, and who changed it last. */
+static void describe_slot(struct check *check, struct finding *finding)
+{
+	struct flagstore_flag flag;
+
+	finding->slot = check->place;
+	finding->length = fs_slot_copy_key(check->store, check->slot, finding->key);
+	finding->key[finding->length] = 0;
+	fs_slot_describe(check->store, check->slot, atomic_load_explicit(&check->slot->word, memory_order_relaxed), &flag);
+	finding->writer = flag.writer;
+}
 
 static void __attribute__((format(printf, 4, 5))) find(struct check *check, const char *kind, const void *place, const char *format, ...)
 {
@@ -57,11 +108,34 @@ static void __attribute__((format(printf, 4, 5))) find(struct check *check, cons
 	}
 	finding = &check->kept[check->kept_count++];
 	finding->kind = kind;
+	finding->cause = check->cause ? check->cause : cause_of(kind);
 	finding->shard = check->shard;
+	finding->slot = UINT32_MAX;
+	finding->writer = 0;
+	finding->length = 0;
 	finding->offset = (uint64_t)((const char *)place - check->store->map);
+	if (check->slot)
+		describe_slot(check, finding);
 	va_start(arguments, format);
 	vsnprintf(finding->text, sizeof finding->text, format, arguments);
 	va_end(arguments);
+	check->cause = NULL;
+}
+
+static void note_range(struct check *check, fs_line line, uint32_t lines)
+{
+	if (check->ranges_count == check->ranges_room) {
+		size_t room = check->ranges_room ? check->ranges_room * 2 : 256;
+		struct range *ranges = realloc(check->ranges, room * sizeof *ranges);
+
+		if (!ranges) {
+			check->no_memory = true;
+			return;
+		}
+		check->ranges = ranges;
+		check->ranges_room = room;
+	}
+	check->ranges[check->ranges_count++] = (struct range){line, lines};
 }
 
 /* Notes that a block is part of something; it must not be part of anything else. False when it is, or can't be: then what is in it has
@@ -78,6 +152,7 @@ static bool meet(struct check *check, fs_line line, uint32_t lines, const char *
 	}
 	for (uint32_t i = line; i < line + lines; i++)
 		check->met[i / 8] = (uint8_t)(check->met[i / 8] | 1 << i % 8);
+	note_range(check, line, lines);
 	check->shard_lines += lines;
 	if (line + lines <= (fs_line)atomic_load_explicit(&fs_header(check->store)->heap, memory_order_relaxed))
 		return true;
@@ -98,6 +173,7 @@ static void check_zero(struct check *check, const char *kind, const void *from, 
 {
 	for (const char *byte = from; byte < (const char *)to && knows_all(check->store); byte++) {
 		if (__atomic_load_n(byte, __ATOMIC_RELAXED)) {
+			check->cause = "a store that bypassed the library: it writes nothing there";
 			find(check, kind, byte, "a byte of the %s that is unused is not 0", what);
 			return;
 		}
@@ -114,6 +190,19 @@ struct bucket_at {
 	uint64_t position; /* hash bits of its range */
 	uint32_t depth;
 };
+
+/* The word, the identity and the key of a slot are of one writer, unless two filled it at the same time: then each of the three may be
+ * of another one. */
+static const char *cause_of_identity(uint64_t hash, uint64_t word, uint64_t identity)
+{
+	uint64_t differ = fs_identity(hash, word) ^ identity;
+
+	if (__builtin_popcountll(differ) <= 2)
+		return "a bit was flipped, in memory or by a store that bypassed the library";
+	if (!(uint32_t)differ)
+		return "two writers without the lock claimed the slot: word and key are of different lives";
+	return "two writers without the lock claimed the slot, or a store that bypassed the library changed its key";
+}
 
 static void check_key(struct check *check, const struct bucket_at *at, uint32_t place, uint64_t word)
 {
@@ -139,6 +228,7 @@ static void check_key(struct check *check, const struct bucket_at *at, uint32_t 
 		find(check, "count", slot, "the flag's incarnation is later than the last of its shard, %llu", (unsigned long long)births);
 	hash = fs_hash(store->seed, bytes, length);
 	if (fs_identity(hash, word) != identity) {
+		check->cause = cause_of_identity(hash, word, identity);
 		find(check, "check-value", slot, "key, hash and incarnation do not belong together: the slot was written by somebody who did not keep the rules");
 		return;
 	}
@@ -184,6 +274,8 @@ static void check_slot(struct check *check, const struct bucket_at *at, uint32_t
 	uint64_t word = atomic_load_explicit(&slot->word, memory_order_acquire);
 	uint8_t tag = fs_tag_at(at->view.bucket, place);
 
+	check->slot = slot;
+	check->place = place;
 	if (fs_word_state(word) == FS_EMPTY && word != 0)
 		find(check, "slot", slot, "slot %u is empty, and its word is not 0", place);
 	if (fs_word_state(word) != FS_EMPTY && word & FS_RESERVED_MASK)
@@ -200,6 +292,7 @@ static void check_slot(struct check *check, const struct bucket_at *at, uint32_t
 		find(check, "tag", slot, "slot %u holds no flag, and has a tag", place);
 	else if (fs_word_state(word) == FS_DEAD && fs_slot_key_length(slot) > FS_KEY_INLINE)
 		find(check, "slot", slot, "slot %u is dead, and still names a key cell", place);
+	check->slot = NULL;
 }
 
 static uint32_t check_bucket(struct check *check, const struct bucket_at *at)
@@ -407,17 +500,28 @@ static void report(struct check *check, flagstore_found *found, void *argument, 
 		const struct finding *finding = &check->kept[i];
 
 		if (found)
-			found(&(struct flagstore_finding){finding->kind, finding->shard, finding->offset, finding->text}, argument);
+			found(&(struct flagstore_finding){.kind = finding->kind,
+			                                  .shard = finding->shard,
+			                                  .offset = finding->offset,
+			                                  .text = finding->text,
+			                                  .cause = finding->cause,
+			                                  .slot = finding->slot,
+			                                  .key = finding->length ? finding->key : NULL,
+			                                  .length = finding->length,
+			                                  .writer = finding->writer},
+			      argument);
 	}
 	*findings += check->kept_count;
 	check->kept_count = 0;
 }
 
-/* Takes back what a look that does not count has met. */
-static void forget(struct check *check, const uint8_t *met, size_t bytes)
+/* Takes back what a look that does not count has met and found. */
+static void forget(struct check *check)
 {
-	memcpy(check->met, met, bytes);
-	check->kept_count = 0;
+	for (size_t i = 0; i < check->ranges_count; i++)
+		for (uint32_t j = check->ranges[i].line; j < check->ranges[i].line + check->ranges[i].lines; j++)
+			check->met[j / 8] = (uint8_t)(check->met[j / 8] & ~(1 << j % 8));
+	check->kept_count = check->ranges_count = check->shard_lines = 0;
 }
 
 static int look_locked(struct check *check)
@@ -432,25 +536,50 @@ static int look_locked(struct check *check)
 	return FLAGSTORE_OK;
 }
 
-static bool look_until_still(struct check *check, uint8_t *saved, size_t bytes)
+static bool look_until_still(struct check *check)
 {
 	const struct fs_shard *shard = &check->store->shards[check->shard];
 
-	memcpy(saved, check->met, bytes);
 	for (int tries = 0; tries < TRIES; tries++) {
 		uint64_t before = atomic_load_explicit(&shard->sequence, memory_order_acquire);
 
 		if (!(before & 1)) {
-			check->shard_lines = 0;
 			check_shard(check, shard);
 			fs_acquire_fence();
 			if (atomic_load_explicit(&shard->sequence, memory_order_relaxed) == before)
 				return true;
-			forget(check, saved, bytes);
+			forget(check);
 		}
 		nanosleep(&(struct timespec){0, 100000}, NULL);
 	}
 	return false;
+}
+
+/* A shard that nobody is at work in, though one who was may have left it in the middle of a change. */
+static void look_once(struct check *check)
+{
+	const struct fs_shard *shard = &check->store->shards[check->shard];
+
+	if (atomic_load_explicit(&shard->sequence, memory_order_acquire) & 1)
+		find(check, "lock", &shard->sequence, "a change of the shard was begun and not ended");
+	check_shard(check, shard);
+}
+
+static bool abandoned(const struct check *check)
+{
+	const struct fs_shard *shard = &check->store->shards[check->shard];
+
+	return fs_lock_orphaned(shard) && atomic_load_explicit(&shard->sequence, memory_order_relaxed) & 1;
+}
+
+/* False when the shard never stood still. */
+static bool look(struct check *check, const struct fs_checking *how)
+{
+	if (how->still || (how->abandoned && abandoned(check))) {
+		look_once(check);
+		return true;
+	}
+	return look_until_still(check);
 }
 
 static bool has_boot_id(const struct fs_header *header)
@@ -502,7 +631,7 @@ static void check_header(struct check *check)
 	const flagstore *store = check->store;
 	const struct fs_header *header = fs_header(store);
 	uint32_t room = atomic_load_explicit(&header->room, memory_order_relaxed), state = atomic_load_explicit(&header->state, memory_order_relaxed);
-	uint64_t owner = check->heap >> FS_HEAP_OWNER_SHIFT;
+	uint64_t owner = check->heap >> FS_HEAP_OWNER_SHIFT, guard = fs_guard_word(store);
 
 	check->shard = UINT32_MAX;
 	CHECK_UNUSED(check, "header", header, line2, "header");
@@ -528,8 +657,11 @@ static void check_header(struct check *check)
 	    atomic_load_explicit(&header->conflict_room, memory_order_relaxed) > 1 ||
 	    atomic_load_explicit(&header->shadow_room, memory_order_relaxed) > 1)
 		find(check, "header", &header->seat_room, "the header says that seats, conflicts or shadows are backed by the file system, which they are not");
-	if (memcmp(&header->constants, &store->constants, sizeof store->constants) != 0)
-		find(check, "header", header, "the header's constants are not what they were when this process attached");
+	if (guard & 0xffffff00 || fs_guard_mode(guard) > FLAGSTORE_GUARD_ENFORCE || guard >> FS_GUARD_WINDOW_SHIFT > FS_GUARD_WINDOW_MAX_MS)
+		find(check, "guard", &header->guard, "the guard is set to a mode, or a window, that can't be");
+	if (memcmp(&header->constants, &store->constants, sizeof store->constants) != 0 ||
+	    store->constants.check != fs_constants_check(&store->constants))
+		find(check, "header", header, "the header's constants are not what they were when the segment was created");
 	if (room > store->max_lines || !fs_room_reaches(store, room))
 		find(check, "header", &header->room, "the header says that %u lines are backed by the file system, which they are not", room);
 	if ((fs_line)check->heap < store->heap_start || (fs_line)check->heap > room)
@@ -548,15 +680,14 @@ static void check_lines(struct check *check)
 		     (unsigned long long)used, (unsigned long long)check->lines);
 }
 
-int flagstore_check(flagstore *store, flagstore_found *found, void *argument, uint64_t *findings, uint32_t *skipped)
+int fs_check(flagstore *store, const struct fs_checking *how, flagstore_found *found, void *argument, uint64_t *findings, uint32_t *skipped)
 {
 	size_t bytes = (size_t)store->max_lines / 8 + 1;
 	struct check check = {.store = store, .met = calloc(bytes, 1), .heap = atomic_load_explicit(&fs_header(store)->heap, memory_order_acquire)};
-	uint8_t *saved = calloc(bytes, 1);
-	bool writable = fs_entered(store);
+	bool locking = !how->still && fs_entered(store);
 	uint32_t passed_over = 0;
 	uint64_t count = 0;
-	int error = check.met && saved ? FLAGSTORE_OK : fs_fail(FLAGSTORE_ENOMEMORY, "there is no memory to check segment %s", store->path);
+	int error = check.met ? FLAGSTORE_OK : fs_fail(FLAGSTORE_ENOMEMORY, "there is no memory to check segment %s", store->path);
 
 	if (!error)
 		check_header(&check);
@@ -567,12 +698,14 @@ int flagstore_check(flagstore *store, flagstore_found *found, void *argument, ui
 	for (uint32_t i = 0; !error && i < store->constants.shards; i++) {
 		report(&check, found, argument, &count);
 		check.shard = i;
-		check.shard_lines = 0;
-		if (writable)
+		check.shard_lines = check.ranges_count = 0;
+		if (locking)
 			error = look_locked(&check);
 		else
-			passed_over += !look_until_still(&check, saved, bytes);
+			passed_over += !look(&check, how);
 		check.lines += check.shard_lines;
+		if (how->progress)
+			how->progress(i + 1);
 	}
 	if (!error && !passed_over)
 		check_lines(&check);
@@ -581,8 +714,8 @@ int flagstore_check(flagstore *store, flagstore_found *found, void *argument, ui
 	if (!error)
 		report(&check, found, argument, &count);
 	free(check.met);
+	free(check.ranges);
 	free(check.kept);
-	free(saved);
 	error = fs_unless_lost(store, error);
 	if (error)
 		return error;
@@ -590,4 +723,11 @@ int flagstore_check(flagstore *store, flagstore_found *found, void *argument, ui
 	if (skipped)
 		*skipped = passed_over;
 	return FLAGSTORE_OK;
+}
+
+int flagstore_check(flagstore *store, flagstore_found *found, void *argument, uint64_t *findings, uint32_t *skipped)
+{
+	const struct fs_checking how = {.still = false};
+
+	return fs_check(store, &how, found, argument, findings, skipped);
 }

@@ -2,7 +2,7 @@
  * Copyright (c) The flagstore authors
  *
  * cursor.c: a walk over all flags, bucket by bucket in the order of their hash bits. A bucket is copied whole, and the copy counts
- * only if the bucket was not replaced meanwhile. The position is the hash bits below which everything has been seen: buckets
+ * only if the bucket was not replaced meanwhile. The position is the place (key.h) below which everything has been seen: buckets
  * grow or split, but never reach across a position once passed. So a flag that exists throughout is seen exactly once. */
 #include "cursor.h"
 
@@ -70,7 +70,7 @@ static bool copy_slot(flagstore_cursor *cursor, const struct fs_slot *slot, uint
 	struct copied *copied = &cursor->copied[cursor->count];
 
 	for (int looks = 0; fs_word_holds(first); first = second) {
-		uint32_t hash = (uint32_t)atomic_load_explicit(&slot->identity, memory_order_relaxed);
+		uint32_t place = fs_hash_place(atomic_load_explicit(&slot->identity, memory_order_relaxed));
 
 		copied->key = *text_length;
 		copied->length = fs_slot_copy_key(cursor->store, slot, cursor->text + *text_length);
@@ -83,7 +83,7 @@ static bool copy_slot(flagstore_cursor *cursor, const struct fs_slot *slot, uint
 		}
 		/* While a split is being published the old bucket may still stand for its second half, with the first half's flags in it. And
 		 * a damaged directory may name a bucket in many places, in one of which the flag is looked for. */
-		if (!fs_key_valid(cursor->text + copied->key, copied->length) || hash < cursor->walk.position || hash >= end)
+		if (!fs_key_valid(cursor->text + copied->key, copied->length) || place < cursor->walk.position || place >= end)
 			return true;
 		fs_slot_describe(cursor->store, slot, second, &copied->flag);
 		cursor->text[*text_length + copied->length] = 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * Copyright (c) The flagstore authors
  *
- * dump.c: the segment as it is now, as a file that can be looked at like a segment. Every part at its own place; pages of zeros are
- * left out. Nobody is stopped, so what is copied later may be newer. */
+ * dump.c: the segment as it is now, as a file that can be looked at like a segment: every part that has room, at its own place. Nobody is
+ * stopped, so what is copied later may be newer. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -21,6 +21,9 @@ static int copy_pages(const flagstore *store, int file, const char *path, uint64
 	static const char zeros[FS_PAGE];
 	char page[FS_PAGE];
 
+	/* What the header says to have room has it, here too, also where there is nothing but zeros. */
+	if (from < to && fallocate(file, 0, (off_t)from, (off_t)(to - from)) != 0 && errno != EOPNOTSUPP)
+		return write_error(path);
 	for (; from < to; from += FS_PAGE) {
 		/* A copy of bytes that change; which is all that is promised. */
 		memcpy(page, store->map + from, sizeof page);

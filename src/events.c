@@ -16,6 +16,7 @@
 
 struct record {
 	int64_t time_ns;
+	int64_t order_ns; /* the latest time in the ring up to here: times of changes are coarse, and clocks are set back */
 	uint64_t number, what, who, slot, identity, before, after;
 	uint32_t seat;
 };
@@ -77,6 +78,7 @@ static bool make_place(struct records *records)
 static bool read_ring(const struct fs_seat *seat, uint32_t index, uint64_t *next, uint64_t *lost, struct records *records)
 {
 	uint64_t end = atomic_load_explicit(&seat->next, memory_order_acquire), from = *next;
+	int64_t order_ns = INT64_MIN;
 
 	if (from > end || end - from > FS_SEAT_EVENTS) {
 		uint64_t oldest = end > FS_SEAT_EVENTS ? end - FS_SEAT_EVENTS : 0;
@@ -85,13 +87,19 @@ static bool read_ring(const struct fs_seat *seat, uint32_t index, uint64_t *next
 		from = oldest;
 	}
 	for (; from < end; from++) {
+		struct record *record;
+
 		if (!make_place(records))
 			return false;
-		if (read_record(seat, from, &records->all[records->count]) != READ) {
+		record = &records->all[records->count];
+		if (read_record(seat, from, record) != READ) {
 			(*lost)++;
 			continue;
 		}
-		records->all[records->count++].seat = index;
+		order_ns = record->time_ns > order_ns ? record->time_ns : order_ns;
+		record->order_ns = order_ns;
+		record->seat = index;
+		records->count++;
 	}
 	*next = end;
 	return true;
@@ -101,8 +109,8 @@ static int compare_times(const void *left, const void *right)
 {
 	const struct record *a = left, *b = right;
 
-	if (a->time_ns != b->time_ns)
-		return a->time_ns < b->time_ns ? -1 : 1;
+	if (a->order_ns != b->order_ns)
+		return a->order_ns < b->order_ns ? -1 : 1;
 	if (a->seat != b->seat)
 		return a->seat < b->seat ? -1 : 1;
 	return a->number < b->number ? -1 : a->number > b->number;

@@ -30,14 +30,12 @@ static bool fills_well(uint32_t slots, uint32_t flags)
 	return flags * 25 <= slots * 18;
 }
 
-static const uint16_t class_slots[FS_BUCKET_CLASSES] = FS_BUCKET_SLOTS;
-
 /* The smallest class for so many flags; FS_BUCKET_CLASSES when none is large enough. */
 static uint32_t class_for(uint32_t flags)
 {
 	uint32_t class = 0;
 
-	while (class < FS_BUCKET_CLASSES && !fills_well(class_slots[class], flags))
+	while (class < FS_BUCKET_CLASSES && !fills_well(fs_bucket_classes[class].slots, flags))
 		class++;
 	return class;
 }
@@ -183,7 +181,7 @@ static int replace(flagstore *store, struct fs_shard *shard, uint32_t where, uin
 	fs_seat_turns_to(store, FLAGSTORE_HOLDING);
 	fs_event_note(store, split ? FLAGSTORE_SPLIT : FLAGSTORE_GROWTH, fs_shard_index(store, shard), fs_dir_line(old_word),
 	              fs_monotonic_ns() - began);
-	FS_PROBE4(growth, store->path, fs_shard_index(store, shard), class_slots[classes[0]], split);
+	FS_PROBE4(growth, store->path, fs_shard_index(store, shard), fs_bucket_classes[classes[0]].slots, split);
 	return FLAGSTORE_OK;
 }
 

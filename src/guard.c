@@ -24,7 +24,6 @@
 #include "worker.h"
 
 #define WINDOW_DEFAULT_MS 15
-#define WINDOW_MAX_MS 60000
 
 /* ----------------------------------------------------------------------------------------------------- modes */
 
@@ -63,9 +62,9 @@ int flagstore_set_guard(flagstore *store, enum flagstore_guard mode, uint32_t wi
 	uint64_t before, after;
 	int error = FLAGSTORE_OK;
 
-	if ((uint32_t)mode > FLAGSTORE_GUARD_ENFORCE || window_ms > WINDOW_MAX_MS)
+	if ((uint32_t)mode > FLAGSTORE_GUARD_ENFORCE || window_ms > FS_GUARD_WINDOW_MAX_MS)
 		return fs_fail(FLAGSTORE_EARGUMENT, "segment %s: guard mode %d with a window of %u ms can't be; modes are 0 to %d, a window is up to %d ms",
-		               store->path, (int)mode, window_ms, FLAGSTORE_GUARD_ENFORCE, WINDOW_MAX_MS);
+		               store->path, (int)mode, window_ms, FLAGSTORE_GUARD_ENFORCE, FS_GUARD_WINDOW_MAX_MS);
 	if (!fs_entered(store))
 		return fs_fail(FLAGSTORE_EREADONLY, "the guard of segment %s can't be set: it is attached read-only by this process", store->path);
 	/* Now, so that no writer has to find out that there is no room. */

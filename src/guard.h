@@ -7,6 +7,8 @@
 
 #include "seat.h"
 
+#define FS_GUARD_WINDOW_MAX_MS 60000
+
 /* relaxed: a mode that was just set is obeyed with the next write that sees it */
 static inline uint64_t fs_guard_word(const flagstore *store)
 {

@@ -29,10 +29,10 @@ static void add_bucket(const flagstore *store, uint64_t position, uint64_t end, 
 	info->slots += view.count;
 	for (uint32_t i = 0; i < view.count; i++) {
 		uint64_t slot = atomic_load_explicit(&view.slots[i].word, memory_order_relaxed);
-		uint32_t hash = (uint32_t)atomic_load_explicit(&view.slots[i].identity, memory_order_relaxed);
+		uint32_t place = fs_hash_place(atomic_load_explicit(&view.slots[i].identity, memory_order_relaxed));
 
 		/* As in cursor.c: half a bucket may have been counted in the one that replaces it. */
-		if (hash < position || hash >= end)
+		if (place < position || place >= end)
 			continue;
 		info->flags += fs_word_holds(slot);
 		info->true_flags += fs_word_holds(slot) && fs_word_value(slot);

@@ -2,15 +2,12 @@
  * Copyright (c) The flagstore authors
  *
  * key.h: a caller's key and what its hash decides: shard, directory index, tag, preferred slot, check value.
- * The hash is XXH3 (Yann Collet's xxHash) with the segment's seed. Touches no shared memory. */
+ * Touches no shared memory. */
 #ifndef FS_KEY_H
 #define FS_KEY_H
 
 #include <stdbool.h>
 #include <string.h>
-
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
 #include "layout.h"
 
@@ -25,19 +22,126 @@ static inline bool fs_key_valid(const char *bytes, size_t length)
 	return length >= 1 && length <= FLAGSTORE_KEY_MAX && !memchr(bytes, 0, length);
 }
 
+static inline uint64_t fs_load_8(const char *bytes)
+{
+	uint64_t word;
+
+	memcpy(&word, bytes, sizeof word);
+	return word;
+}
+
+static inline uint32_t fs_load_4(const char *bytes)
+{
+	uint32_t word;
+
+	memcpy(&word, bytes, sizeof word);
+	return word;
+}
+
+/* Six words of 8 bytes, perhaps overlapping, hold all of 8 to 48 bytes: three from the front and three from the back. The same
+ * loads whatever the length, since a branch on the length of names is guessed wrong again and again, which costs more than the
+ * rest of a hash. These are the places, in bytes, of the second and third word from either end. */
+#define FS_SPAN_MIN 8
+#define FS_SPAN_MAX 48
+
+static inline size_t fs_span_front(size_t length, size_t place)
+{
+	return length - 8 < place ? length - 8 : place;
+}
+
+/* By the front's, and not by a comparison of its own, of which compilers make a branch. */
+static inline size_t fs_span_back(size_t length, size_t place)
+{
+	return length - 8 - fs_span_front(length, place);
+}
+
+/* The 128-bit product, folded to 64 bits: the step that XXH3 (Yann Collet's xxHash) and wyhash (Wang Yi) are made of. */
+static inline uint64_t fs_fold(uint64_t a, uint64_t b)
+{
+	unsigned __int128 product = (unsigned __int128)a * b;
+
+	return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+/* The primes of xxHash. The seed is in both factors of each product, so that no key makes one of them 0 who does not know it. */
+#define FS_PRIME_1 UINT64_C(0x9e3779b185ebca87)
+#define FS_PRIME_2 UINT64_C(0xc2b2ae3d27d4eb4f)
+#define FS_PRIME_3 UINT64_C(0x165667b19e3779f9)
+#define FS_PRIME_4 UINT64_C(0x85ebca77c2b2ae63)
+#define FS_PRIME_5 UINT64_C(0x27d4eb2f165667c5)
+
+/* A word that holds all of 1 to 7 bytes. */
+static inline uint64_t fs_short_word(const char *bytes, size_t length)
+{
+	if (length >= 4)
+		return (uint64_t)fs_load_4(bytes) << 32 | fs_load_4(bytes + length - 4);
+	return (uint64_t)(unsigned char)bytes[0] << 16 | (uint64_t)(unsigned char)bytes[length / 2] << 8 | (unsigned char)bytes[length - 1];
+}
+
+static inline uint64_t fs_hash_state(uint64_t seed, size_t length)
+{
+	return (seed ^ FS_PRIME_4) + length * FS_PRIME_5;
+}
+
+static inline uint64_t fs_hash_span(uint64_t seed, uint64_t state, const char *bytes, size_t length)
+{
+	uint64_t sum = fs_fold(fs_load_8(bytes) ^ (FS_PRIME_1 + seed), fs_load_8(bytes + length - 8) ^ state);
+
+	sum += fs_fold(fs_load_8(bytes + fs_span_front(length, 8)) ^ (FS_PRIME_2 + seed),
+	               fs_load_8(bytes + fs_span_back(length, 8)) ^ state);
+	sum += fs_fold(fs_load_8(bytes + fs_span_front(length, 16)) ^ (FS_PRIME_3 + seed),
+	               fs_load_8(bytes + fs_span_back(length, 16)) ^ state);
+	return fs_fold(sum, FS_PRIME_1);
+}
+
+/* A key whose hash needs no branch, and which stands in its slot: most of them. */
+static inline bool fs_key_usual(size_t length)
+{
+	return length - FS_SPAN_MIN <= FS_KEY_INLINE - FS_SPAN_MIN;
+}
+
+static inline uint64_t fs_hash_usual(uint64_t seed, const char *bytes, size_t length)
+{
+	return fs_hash_span(seed, fs_hash_state(seed, length), bytes, length);
+}
+
+/* The hash of 1 to FLAGSTORE_KEY_MAX bytes; flagstore(5) says the same in words. */
 static inline uint64_t fs_hash(uint64_t seed, const char *bytes, size_t length)
 {
-	return XXH3_64bits_withSeed(bytes, length, seed);
+	uint64_t state = fs_hash_state(seed, length);
+
+	if (length < FS_SPAN_MIN) {
+		uint64_t word = fs_short_word(bytes, length);
+
+		return fs_fold(fs_fold(word ^ (FS_PRIME_1 + seed), word ^ state), FS_PRIME_1);
+	}
+	for (; length > FS_SPAN_MAX; bytes += 16, length -= 16)
+		state = fs_fold(fs_load_8(bytes) ^ (FS_PRIME_5 + seed), fs_load_8(bytes + 8) ^ state);
+	return fs_hash_span(seed, state, bytes, length);
 }
+
+static_assert(FS_KEY_INLINE <= FS_SPAN_MAX, "usual keys");
 
 static inline uint32_t fs_hash_shard(uint64_t hash, unsigned shard_bits)
 {
 	return (uint32_t)(hash >> 1 >> (63 - shard_bits));
 }
 
+/* The place in the directory, of which the highest bits are the index: x (x + 2) of a hash x from 0 to 1, so from 0 to 3/4 of the
+ * directory. Were it x, all buckets would fill at the same pace and grow at the same time, and the room that they leave behind would
+ * lie unused until they are all twice as large. So the keys lie twice as close at the beginning as at the end, there is always a bucket
+ * that grows into what another one has just left, and a table is filled alike at any size. The last quarter stays empty. */
 static inline uint32_t fs_hash_index(uint64_t hash, unsigned depth)
 {
-	return (uint32_t)((hash & UINT32_MAX) << depth >> 32);
+	uint64_t x = (hash & UINT32_MAX) >> 1;
+
+	return (uint32_t)(x * (x + (UINT64_C(1) << 32)) >> 1 >> (63 - depth));
+}
+
+/* The whole place, 32 bits of it: the index in the deepest directory that there could be. */
+static inline uint32_t fs_hash_place(uint64_t hash)
+{
+	return fs_hash_index(hash, 32);
 }
 
 static inline uint32_t fs_hash_slot(uint64_t hash, uint32_t slots)

@@ -110,18 +110,18 @@ static_assert(sizeof(struct fs_slot) == FS_LINE, "a slot is one cache line");
  * replacements: one more each time the word is replaced, so that a bucket recycled into the same place is not taken for the
  * old one. A directory entry is never 0; a shard without a directory has seen no insert yet.
  *
- * Hash bits of a key: 63.. shard | 39..32 tag | 31.. directory index | 11..0 preferred slot. */
+ * Hash bits of a key: 63.. shard | 39..32 tag | 31..0 place in the directory (key.h) | 11..0 preferred slot. */
 #define FS_WORD_LINE_BITS 30
 #define FS_WORD_CLASS_SHIFT 30
 #define FS_WORD_DEPTH_SHIFT 34
 #define FS_WORD_COUNT_SHIFT 39
 #define FS_DEPTH_MAX 20
+#define FS_LINE_ENTRIES (FS_LINE / 8) /* directory entries in a line */
 
-/* Size classes. No class between 512 and its double: hashing fills all buckets at the same pace, so the blocks of such a class would
- * all be in use, or all be on free lists. */
-#define FS_BUCKET_CLASSES 6
-#define FS_BUCKET_SLOTS_MAX 512
-#define FS_BUCKET_SLOTS {16, 32, 64, 128, 256, 512}
+/* Size classes. The largest is not the double of the one before it: its half fits well into that one when it splits. */
+#define FS_BUCKET_CLASSES 7
+#define FS_BUCKET_SLOTS_MAX 768
+#define FS_BUCKET_SLOTS(X) X(16) X(32) X(64) X(128) X(256) X(512) X(768)
 
 #define FS_GROUP 8 /* tags that are probed together */
 

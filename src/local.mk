@@ -14,6 +14,7 @@ library_sources = \
 	src/change.c \
 	src/change.h \
 	src/check.c \
+	src/check.h \
 	src/conflict.c \
 	src/cursor.c \
 	src/cursor.h \
@@ -24,6 +25,7 @@ library_sources = \
 	src/event.h \
 	src/events.c \
 	src/fence.h \
+	src/find.h \
 	src/futex.h \
 	src/grow.c \
 	src/grow.h \
@@ -45,6 +47,8 @@ library_sources = \
 	src/recover.h \
 	src/redo.c \
 	src/redo.h \
+	src/repair.c \
+	src/repair.h \
 	src/room.c \
 	src/seat.c \
 	src/seat.h \

@@ -81,6 +81,11 @@ bool fs_room_reaches(const flagstore *store, uint64_t end)
 	return end <= said.lines && learn(store, &said);
 }
 
+bool fs_heap_reaches(const flagstore *store, fs_line line, uint32_t count)
+{
+	return line >= store->heap_start && fs_room_reaches(store, (uint64_t)line + count);
+}
+
 static int room_error(const flagstore *store, uint64_t to)
 {
 	switch (errno) {

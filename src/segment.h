@@ -56,6 +56,12 @@ struct flagstore {
 /* Lines that the shards, the workers and the header take: where the heap starts. */
 fs_line fs_heap_start(const struct fs_constants *constants);
 
+/* What their check value must be. */
+uint64_t fs_constants_check(const struct fs_constants *constants);
+
+/* Whether what they say of the tail can be, with room for the heap before it. */
+bool fs_has_sound_tail(const struct fs_constants *constants);
+
 /* Where the tail is; its beginning is where the heap must end. */
 struct fs_tail fs_tail(const struct fs_constants *constants);
 
@@ -68,28 +74,38 @@ int fs_room_allocate(const flagstore *store, uint64_t from, uint64_t to);
 /* Takes room from the file system so that lines [0, end) are backed. Errors: ENOSPACE, EFULL, ESYSTEM. */
 int fs_room_take(flagstore *store, uint64_t end);
 
+/* The same for any line number; false too for lines that are not of the heap. */
+bool fs_heap_reaches(const flagstore *store, fs_line line, uint32_t count);
+
 /* Takes room for one more seat. False when there is none; nothing fails by that, so no detail is noted. */
 bool fs_room_take_seat(flagstore *store);
 
 /* The seat; NULL when it has no room yet. */
 const struct fs_seat *fs_seat_at(const flagstore *store, uint32_t index);
 
-/* The address of lines [line, line + count) of the heap in the read-only mapping; NULL when they are not heap lines that are really
- * backed, whatever the number is. The one place where a line number becomes a pointer. Async-signal-safe. */
-static inline const void *fs_at(const flagstore *store, fs_line line, uint32_t count)
+/* True when this process knows that lines [line, line + count) are heap lines that are really backed, whatever the number is. */
+static inline bool fs_known(const flagstore *store, fs_line line, uint32_t count)
 {
-	uint64_t end = (uint64_t)line + count;
-
 #ifdef FLAGSTORE_UNCHECKED
 	/* For the test that proves that the lack of what follows is noticed. */
-	return store->map + (size_t)line * FS_LINE;
+	return true;
 #endif
-	if (__builtin_expect(line < store->heap_start, 0))
-		return NULL;
 	/* relaxed: the number only grows, and what it promises is kept by the kernel, not by another thread's stores */
-	if (__builtin_expect(end > atomic_load_explicit(&store->room, memory_order_relaxed), 0) && !fs_room_reaches(store, end))
-		return NULL;
+	return __builtin_expect(line >= store->heap_start, 1) &&
+	       __builtin_expect((uint64_t)line + count <= atomic_load_explicit(&store->room, memory_order_relaxed), 1);
+}
+
+/* The address of a line that is fs_known(). */
+static inline const void *fs_address(const flagstore *store, fs_line line)
+{
 	return store->map + (size_t)line * FS_LINE;
+}
+
+/* The address of lines [line, line + count) of the heap in the read-only mapping; NULL when they are not heap lines that are really
+ * backed, whatever the number is. This and fs_known() are the one place where a line number becomes a pointer. Async-signal-safe. */
+static inline const void *fs_at(const flagstore *store, fs_line line, uint32_t count)
+{
+	return fs_known(store, line, count) || fs_heap_reaches(store, line, count) ? fs_address(store, line) : NULL;
 }
 
 /* The same place in the writable mapping. Only for a store that is not attached read-only. */

@@ -12,6 +12,7 @@
 
 #include "change.h"
 #include "error.h"
+#include "find.h"
 #include "grow.h"
 #include "section.h"
 #include "sigbus.h"
@@ -19,7 +20,7 @@
 
 /* --------------------------------------------------------------------------------------------------- reads */
 
-bool flagstore_get_n(const flagstore *store, const char *key, size_t length)
+static __attribute__((noinline)) bool get_unusual(const flagstore *store, const char *key, size_t length)
 {
 	struct fs_key sought;
 	struct fs_found found;
@@ -31,9 +32,27 @@ bool flagstore_get_n(const flagstore *store, const char *key, size_t length)
 	return fs_find(store, &sought, &found) == FS_FOUND && fs_word_value(found.word);
 }
 
+static inline __attribute__((always_inline)) bool get(const flagstore *store, const char *key, size_t length)
+{
+	struct fs_found found;
+	int outcome;
+
+	if (__builtin_expect(!fs_key_usual(length), 0))
+		return get_unusual(store, key, length);
+	outcome = fs_find_usual(store, (struct fs_key){key, length, fs_hash_usual(store->seed, key, length)}, &found);
+	if (__builtin_expect(outcome == FS_UNUSUAL, 0))
+		return get_unusual(store, key, length);
+	return outcome == FS_FOUND && fs_word_value(found.word);
+}
+
+bool flagstore_get_n(const flagstore *store, const char *key, size_t length)
+{
+	return get(store, key, length);
+}
+
 bool flagstore_get(const flagstore *store, const char *key)
 {
-	return flagstore_get_n(store, key, strlen(key));
+	return get(store, key, strlen(key));
 }
 
 int flagstore_lookup_n(const flagstore *store, const char *key, size_t length, struct flagstore_flag *flag)
@@ -54,55 +73,6 @@ int flagstore_lookup_n(const flagstore *store, const char *key, size_t length, s
 int flagstore_lookup(const flagstore *store, const char *key, struct flagstore_flag *flag)
 {
 	return flagstore_lookup_n(store, key, strlen(key), flag);
-}
-
-/* --------------------------------------------------------------------------------------------------- rules */
-
-int fs_rule_apply(const struct fs_rule *rule, bool exists, uint64_t word, struct fs_effect *effect)
-{
-	bool value = exists && fs_word_value(word);
-
-	*effect = (struct fs_effect){FS_KEEP, value};
-	switch (rule->kind) {
-	case FS_RULE_SET:
-		if (!exists || value != rule->desired)
-			*effect = (struct fs_effect){exists ? FS_REWRITE : FS_INSERT, rule->desired};
-		return FLAGSTORE_OK;
-	case FS_RULE_SET_IF_ABSENT:
-		if (!exists)
-			*effect = (struct fs_effect){FS_INSERT, rule->desired};
-		return FLAGSTORE_OK;
-	case FS_RULE_TOGGLE:
-		if (!exists)
-			return FLAGSTORE_ENOTFOUND;
-		*effect = (struct fs_effect){FS_REWRITE, !value};
-		return FLAGSTORE_OK;
-	case FS_RULE_COMPARE:
-		if (!exists)
-			return FLAGSTORE_ENOTFOUND;
-		if (value != rule->expected)
-			return FLAGSTORE_ECONFLICT;
-		if (value != rule->desired)
-			*effect = (struct fs_effect){FS_REWRITE, rule->desired};
-		return FLAGSTORE_OK;
-	case FS_RULE_COMPARE_VERSION:
-		if (!rule->version) {
-			*effect = (struct fs_effect){FS_INSERT, rule->desired};
-			return exists ? FLAGSTORE_ECONFLICT : FLAGSTORE_OK;
-		}
-		if (!exists)
-			return FLAGSTORE_ENOTFOUND;
-		if (value != rule->expected || fs_word_version(word) != rule->version)
-			return FLAGSTORE_ECONFLICT;
-		*effect = (struct fs_effect){FS_REWRITE, rule->desired};
-		return FLAGSTORE_OK;
-	case FS_RULE_DELETE:
-		if (!exists)
-			return FLAGSTORE_ENOTFOUND;
-		*effect = (struct fs_effect){FS_DELETE, false};
-		return FLAGSTORE_OK;
-	}
-	return FLAGSTORE_EARGUMENT;
 }
 
 /* -------------------------------------------------------------------------------------------------- writes */
@@ -248,27 +218,66 @@ static int write_key(flagstore *store, const char *bytes, size_t length, const s
 	return error;
 }
 
-/* always_inline: the return address is that of the public function, so it is where the library was called. */
-static inline __attribute__((always_inline)) int write_flag(flagstore *store, const char *bytes, size_t length, const struct fs_rule *rule,
-                                                           struct fs_effect *effect)
+static __attribute__((noinline)) int write_unusual(flagstore *store, const char *bytes, size_t length, const struct fs_rule *rule,
+                                                   struct fs_effect *effect)
 {
-	fs_thread.site = __builtin_return_address(0);
 	return fs_unless_lost(store, write_key(store, bytes, length, rule, effect));
 }
 
-int flagstore_set_n(flagstore *store, const char *key, size_t length, bool value)
+/* Part of the public function itself, whatever the compiler thinks of that: its return address is where the library was called. */
+#define HERE static inline __attribute__((always_inline))
+
+/* What write_key() does for most writes, those of flags that exist, without a detour. False: nothing has been done, and it must be called.
+ * A flag that was found has a valid key. */
+HERE bool write_usual(flagstore *store, const char *bytes, size_t length, const struct fs_rule *rule, struct fs_effect *effect)
+{
+	struct fs_found found;
+	struct fs_key key;
+
+	if (!fs_key_usual(length) || !fs_entered(store))
+		return false;
+	key = (struct fs_key){bytes, length, fs_hash_usual(store->seed, bytes, length)};
+	if (fs_find_usual(store, key, &found) != FS_FOUND || fs_word_state(found.word) != FS_LIVE ||
+	    fs_rule_apply(rule, true, found.word, effect))
+		return false;
+	if (effect->action == FS_KEEP)
+		return true;
+	if (effect->action != FS_REWRITE)
+		return false;
+	fs_thread.operation = FLAGSTORE_FLIP;
+	fs_thread.key = &key;
+	if (!fs_flip(store, key.hash, &found, effect->value))
+		return false;
+	fs_wake(store, fs_shard_writable(store, fs_hash_shard(key.hash, store->shard_bits)));
+	return true;
+}
+
+HERE int write_flag(flagstore *store, const char *bytes, size_t length, const struct fs_rule *rule, struct fs_effect *effect)
+{
+	fs_thread.site = __builtin_return_address(0);
+	if (!write_usual(store, bytes, length, rule, effect))
+		return write_unusual(store, bytes, length, rule, effect);
+	return fs_lost(store) ? fs_unless_lost(store, FLAGSTORE_OK) : FLAGSTORE_OK;
+}
+
+HERE int set_flag(flagstore *store, const char *key, size_t length, bool value)
 {
 	struct fs_effect effect;
 
 	return write_flag(store, key, length, &(struct fs_rule){.kind = FS_RULE_SET, .desired = value}, &effect);
 }
 
-int flagstore_set(flagstore *store, const char *key, bool value)
+int flagstore_set_n(flagstore *store, const char *key, size_t length, bool value)
 {
-	return flagstore_set_n(store, key, strlen(key), value);
+	return set_flag(store, key, length, value);
 }
 
-int flagstore_set_if_absent_n(flagstore *store, const char *key, size_t length, bool value, bool *inserted)
+int flagstore_set(flagstore *store, const char *key, bool value)
+{
+	return set_flag(store, key, strlen(key), value);
+}
+
+HERE int set_if_absent_flag(flagstore *store, const char *key, size_t length, bool value, bool *inserted)
 {
 	struct fs_effect effect;
 	int error = write_flag(store, key, length, &(struct fs_rule){.kind = FS_RULE_SET_IF_ABSENT, .desired = value}, &effect);
@@ -278,12 +287,17 @@ int flagstore_set_if_absent_n(flagstore *store, const char *key, size_t length, 
 	return error;
 }
 
-int flagstore_set_if_absent(flagstore *store, const char *key, bool value, bool *inserted)
+int flagstore_set_if_absent_n(flagstore *store, const char *key, size_t length, bool value, bool *inserted)
 {
-	return flagstore_set_if_absent_n(store, key, strlen(key), value, inserted);
+	return set_if_absent_flag(store, key, length, value, inserted);
 }
 
-int flagstore_toggle_n(flagstore *store, const char *key, size_t length, bool *value)
+int flagstore_set_if_absent(flagstore *store, const char *key, bool value, bool *inserted)
+{
+	return set_if_absent_flag(store, key, strlen(key), value, inserted);
+}
+
+HERE int toggle_flag(flagstore *store, const char *key, size_t length, bool *value)
 {
 	struct fs_effect effect;
 	int error = write_flag(store, key, length, &(struct fs_rule){.kind = FS_RULE_TOGGLE}, &effect);
@@ -293,24 +307,34 @@ int flagstore_toggle_n(flagstore *store, const char *key, size_t length, bool *v
 	return error;
 }
 
-int flagstore_toggle(flagstore *store, const char *key, bool *value)
+int flagstore_toggle_n(flagstore *store, const char *key, size_t length, bool *value)
 {
-	return flagstore_toggle_n(store, key, strlen(key), value);
+	return toggle_flag(store, key, length, value);
 }
 
-int flagstore_compare_and_set_n(flagstore *store, const char *key, size_t length, bool expected, bool desired)
+int flagstore_toggle(flagstore *store, const char *key, bool *value)
+{
+	return toggle_flag(store, key, strlen(key), value);
+}
+
+HERE int compare_and_set_flag(flagstore *store, const char *key, size_t length, bool expected, bool desired)
 {
 	struct fs_effect effect;
 
 	return write_flag(store, key, length, &(struct fs_rule){.kind = FS_RULE_COMPARE, .expected = expected, .desired = desired}, &effect);
 }
 
-int flagstore_compare_and_set(flagstore *store, const char *key, bool expected, bool desired)
+int flagstore_compare_and_set_n(flagstore *store, const char *key, size_t length, bool expected, bool desired)
 {
-	return flagstore_compare_and_set_n(store, key, strlen(key), expected, desired);
+	return compare_and_set_flag(store, key, length, expected, desired);
 }
 
-int flagstore_compare_and_set_version_n(flagstore *store, const char *key, size_t length, const struct flagstore_flag *expected,
+int flagstore_compare_and_set(flagstore *store, const char *key, bool expected, bool desired)
+{
+	return compare_and_set_flag(store, key, strlen(key), expected, desired);
+}
+
+HERE int compare_and_set_version_flag(flagstore *store, const char *key, size_t length, const struct flagstore_flag *expected,
                                         bool desired)
 {
 	struct fs_effect effect;
@@ -326,19 +350,30 @@ int flagstore_compare_and_set_version_n(flagstore *store, const char *key, size_
 	return write_flag(store, key, length, &rule, &effect);
 }
 
-int flagstore_compare_and_set_version(flagstore *store, const char *key, const struct flagstore_flag *expected, bool desired)
+int flagstore_compare_and_set_version_n(flagstore *store, const char *key, size_t length, const struct flagstore_flag *expected,
+                                        bool desired)
 {
-	return flagstore_compare_and_set_version_n(store, key, strlen(key), expected, desired);
+	return compare_and_set_version_flag(store, key, length, expected, desired);
 }
 
-int flagstore_delete_n(flagstore *store, const char *key, size_t length)
+int flagstore_compare_and_set_version(flagstore *store, const char *key, const struct flagstore_flag *expected, bool desired)
+{
+	return compare_and_set_version_flag(store, key, strlen(key), expected, desired);
+}
+
+HERE int delete_flag(flagstore *store, const char *key, size_t length)
 {
 	struct fs_effect effect;
 
 	return write_flag(store, key, length, &(struct fs_rule){.kind = FS_RULE_DELETE}, &effect);
 }
 
+int flagstore_delete_n(flagstore *store, const char *key, size_t length)
+{
+	return delete_flag(store, key, length);
+}
+
 int flagstore_delete(flagstore *store, const char *key)
 {
-	return flagstore_delete_n(store, key, strlen(key));
+	return delete_flag(store, key, strlen(key));
 }

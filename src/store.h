@@ -31,6 +31,51 @@ struct fs_effect {
 };
 
 /* What the rule does to a flag that exists with that word, or does not exist. Errors: ENOTFOUND, ECONFLICT, without a detail. */
-int fs_rule_apply(const struct fs_rule *rule, bool exists, uint64_t word, struct fs_effect *effect);
+static inline int fs_rule_apply(const struct fs_rule *rule, bool exists, uint64_t word, struct fs_effect *effect)
+{
+	bool value = exists && fs_word_value(word);
+
+	*effect = (struct fs_effect){FS_KEEP, value};
+	switch (rule->kind) {
+	case FS_RULE_SET:
+		if (!exists || value != rule->desired)
+			*effect = (struct fs_effect){exists ? FS_REWRITE : FS_INSERT, rule->desired};
+		return FLAGSTORE_OK;
+	case FS_RULE_SET_IF_ABSENT:
+		if (!exists)
+			*effect = (struct fs_effect){FS_INSERT, rule->desired};
+		return FLAGSTORE_OK;
+	case FS_RULE_TOGGLE:
+		if (!exists)
+			return FLAGSTORE_ENOTFOUND;
+		*effect = (struct fs_effect){FS_REWRITE, !value};
+		return FLAGSTORE_OK;
+	case FS_RULE_COMPARE:
+		if (!exists)
+			return FLAGSTORE_ENOTFOUND;
+		if (value != rule->expected)
+			return FLAGSTORE_ECONFLICT;
+		if (value != rule->desired)
+			*effect = (struct fs_effect){FS_REWRITE, rule->desired};
+		return FLAGSTORE_OK;
+	case FS_RULE_COMPARE_VERSION:
+		if (!rule->version) {
+			*effect = (struct fs_effect){FS_INSERT, rule->desired};
+			return exists ? FLAGSTORE_ECONFLICT : FLAGSTORE_OK;
+		}
+		if (!exists)
+			return FLAGSTORE_ENOTFOUND;
+		if (value != rule->expected || fs_word_version(word) != rule->version)
+			return FLAGSTORE_ECONFLICT;
+		*effect = (struct fs_effect){FS_REWRITE, rule->desired};
+		return FLAGSTORE_OK;
+	case FS_RULE_DELETE:
+		if (!exists)
+			return FLAGSTORE_ENOTFOUND;
+		*effect = (struct fs_effect){FS_DELETE, false};
+		return FLAGSTORE_OK;
+	}
+	return FLAGSTORE_EARGUMENT;
+}
 
 #endif

@@ -1,19 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * Copyright (c) The flagstore authors
  *
- * table.c: finding a flag without a lock. Extendible hashing (Fagin, Nievergelt, Pippenger, Strong: "Extendible hashing, a fast access
- * method for dynamic files", ACM TODS 4(3), 1979) with small open-addressing buckets whose tags are probed eight at a time.
- *
- * Why an answer is right, as of one moment of the call:
- * - the bucket may have been replaced before or while it was searched. If directory word and bucket word are still the same after the
- *   search (they count their replacements), it had not been, and the answer is the bucket's.
- * - a LIVE hit is no exception. A slot is LIVE only while it is its flag's one place, but between the two loads of its word the bucket
- *   may have gone, come back for another key, which is the one compared, and come back once more with the first flag, whose
- *   incarnation went along.
- * - a FROZEN hit in a bucket that is just being left: all directory entries of a new bucket are published before any of its slots
- *   can change.
- * Pairing: acquire loads of directory and bucket word pair with the release stores that publish them (grow.c); the acquire load of
- * the slot word pairs with its release store (change.c, grow.c, batch.c, recover.c); fences as in slot.h. */
+ * table.c: finding a flag, whatever stands in the way; find.h says why the answer is right. And the way to it for those who want to
+ * change something there, or to fetch it ahead. */
 #include "table.h"
 
 /* A search starts again only when growth replaced what it looked at, or its slot's key went away; so in a table that writers write,
@@ -25,9 +14,13 @@ enum probe { PROBE_MISSING, PROBE_FOUND, PROBE_AGAIN };
 static enum probe look_at(const flagstore *store, const struct fs_slot *slot, const struct fs_key *key, struct fs_found *found)
 {
 	uint64_t first = atomic_load_explicit(&slot->word, memory_order_acquire), second;
+	const char *shared;
 
 	/* A key that differs while the slot is taken over by another one was deleted meanwhile: missing is right. */
-	if (!fs_word_holds(first) || !fs_slot_has_key(store, slot, key))
+	if (!fs_word_holds(first) || !fs_slot_may_have_key(slot, key))
+		return PROBE_MISSING;
+	shared = fs_slot_key(store, slot, key->length);
+	if (!shared || !fs_bytes_equal(shared, key->bytes, key->length))
 		return PROBE_MISSING;
 	fs_acquire_fence();
 	second = atomic_load_explicit(&slot->word, memory_order_acquire);
@@ -41,13 +34,12 @@ static enum probe look_at(const flagstore *store, const struct fs_slot *slot, co
 static enum probe probe(const flagstore *store, const struct fs_bucket_view *view, const struct fs_key *key, struct fs_found *found)
 {
 	uint32_t preferred = fs_hash_slot(key->hash, view->count), groups = view->count / FS_GROUP, group = preferred / FS_GROUP;
-	uint8_t tag = fs_hash_tag(key->hash);
 
 	__builtin_prefetch(&view->slots[preferred]);
 	for (uint32_t i = 0; i < groups; i++) {
 		uint64_t tags = atomic_load_explicit(&view->bucket->tags[group], memory_order_relaxed);
 
-		for (uint64_t equal = fs_tags_equal(tags, tag); equal; equal &= equal - 1) {
+		for (uint64_t equal = fs_tags_equal(tags, fs_hash_tag(key->hash)); equal; equal &= equal - 1) {
 			uint32_t place = group * FS_GROUP + (uint32_t)__builtin_ctzll(equal) / 8;
 			enum probe result = look_at(store, &view->slots[place], key, found);
 
@@ -100,37 +92,4 @@ const _Atomic uint64_t *fs_entry_of(const flagstore *store, const struct fs_shar
 	const _Atomic uint64_t *directory = word ? fs_directory(store, word) : NULL;
 
 	return directory ? &directory[fs_hash_index(hash, fs_dir_depth(word))] : NULL;
-}
-
-static bool view_of(const flagstore *store, const struct fs_key *key, struct fs_bucket_view *view)
-{
-	const _Atomic uint64_t *entry = fs_entry_of(store, fs_shard_of(store, key->hash), key->hash);
-
-	return entry && fs_bucket_view(store, atomic_load_explicit(entry, memory_order_acquire), view);
-}
-
-void fs_prefetch_tags(const flagstore *store, const struct fs_key *key)
-{
-	struct fs_bucket_view view;
-
-	if (view_of(store, key, &view)) {
-		uint32_t preferred = fs_hash_slot(key->hash, view.count);
-
-		__builtin_prefetch(&view.bucket->tags[preferred / FS_GROUP]);
-		__builtin_prefetch(&view.slots[preferred]);
-	}
-}
-
-void fs_prefetch_slot(const flagstore *store, const struct fs_key *key)
-{
-	struct fs_bucket_view view;
-	uint32_t preferred;
-	uint64_t equal;
-
-	if (!view_of(store, key, &view))
-		return;
-	preferred = fs_hash_slot(key->hash, view.count);
-	equal = fs_tags_equal(atomic_load_explicit(&view.bucket->tags[preferred / FS_GROUP], memory_order_relaxed), fs_hash_tag(key->hash));
-	if (equal)
-		__builtin_prefetch(&view.slots[preferred / FS_GROUP * FS_GROUP + (uint32_t)__builtin_ctzll(equal) / 8]);
 }

@@ -53,18 +53,34 @@ struct fs_bucket_view {
 	uint32_t count;
 };
 
+static inline void fs_bucket_view_make(const flagstore *store, uint64_t word, const struct fs_bucket_class *class,
+                                       struct fs_bucket_view *view)
+{
+	const char *place = fs_address(store, fs_dir_line(word));
+
+	view->bucket = (const struct fs_bucket *)place;
+	view->slots = (const struct fs_slot *)(place + class->head * FS_LINE);
+	view->count = class->slots;
+}
+
 static inline bool fs_bucket_view(const flagstore *store, uint64_t word, struct fs_bucket_view *view)
 {
-	static const uint16_t slots[16] = FS_BUCKET_SLOTS; /* 0 behind the last class */
-	uint32_t count = slots[fs_dir_class(word)];
-	uint32_t head = ((uint32_t)sizeof(struct fs_bucket) + count + FS_LINE - 1) / FS_LINE;
-	const char *place = count ? fs_at(store, fs_dir_line(word), head + count) : NULL;
+	const struct fs_bucket_class *class = &fs_bucket_classes[fs_dir_class(word)];
 
-	if (!place)
+	if (!class->slots || !fs_at(store, fs_dir_line(word), class->lines))
 		return false;
-	view->bucket = (const struct fs_bucket *)place;
-	view->slots = (const struct fs_slot *)(place + head * FS_LINE);
-	view->count = count;
+	fs_bucket_view_make(store, word, class, view);
+	return true;
+}
+
+/* The same for a bucket in room that this process knows of. */
+static inline bool fs_bucket_view_known(const flagstore *store, uint64_t word, struct fs_bucket_view *view)
+{
+	const struct fs_bucket_class *class = &fs_bucket_classes[fs_dir_class(word)];
+
+	if (__builtin_expect(!class->slots, 0) || !fs_known(store, fs_dir_line(word), class->lines))
+		return false;
+	fs_bucket_view_make(store, word, class, view);
 	return true;
 }
 
@@ -112,11 +128,6 @@ enum fs_outcome fs_find(const flagstore *store, const struct fs_key *key, struct
 
 /* The directory entry that is in charge of the hash; NULL when there is none, or the table leads nowhere. */
 const _Atomic uint64_t *fs_entry_of(const flagstore *store, const struct fs_shard *shard, uint64_t hash);
-
-/* Hints to the processor that key will be looked up: stage 1 loads what leads to the tags and prefetches them, stage 2
- * looks at the tags and prefetches the slot. */
-void fs_prefetch_tags(const flagstore *store, const struct fs_key *key);
-void fs_prefetch_slot(const flagstore *store, const struct fs_key *key);
 
 static inline const struct fs_shard *fs_shard_of(const flagstore *store, uint64_t hash)
 {

@@ -251,7 +251,8 @@ static char *at_line(uint64_t line)
 	return file.bytes + line * FS_LINE;
 }
 
-static const uint32_t class_slots[] = FS_BUCKET_SLOTS;
+#define SLOTS_OF(slots) slots,
+static const uint32_t class_slots[] = {FS_BUCKET_SLOTS(SLOTS_OF)};
 
 /* The one bucket of the one shard, and its first slot that lives. */
 static struct {

@@ -8,10 +8,13 @@
  */
 #include "afterlife.h"
 
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -385,7 +388,7 @@ static void insert_one(void *argument)
 }
 
 /* A child that has stopped itself inside of an insert, with the lock in its hand. */
-static pid_t stop_inside(char *key)
+static pid_t stop_inside(body *insert, char *key)
 {
 	unsigned long point = 1;
 
@@ -394,7 +397,7 @@ static pid_t stop_inside(char *key)
 		pid_t pid;
 
 		arm(point, SIGSTOP);
-		pid = child(insert_one, key);
+		pid = child(insert, key);
 		require(waitpid(pid, &status, WUNTRACED) == pid);
 		require(WIFSTOPPED(status));
 		if (strcmp(points->name, "locked") == 0)
@@ -427,7 +430,7 @@ static void a_stopped_writer_stops_neither_readers_nor_flips(void **state)
 	flagstore *store = fresh_with_limit(300);
 	char key[] = "inserted", name[32];
 	flagstore_batch *batch;
-	pid_t pid = stop_inside(key);
+	pid_t pid = stop_inside(insert_one, key);
 	int64_t start = now_ms();
 
 	(void)state;
@@ -464,7 +467,7 @@ static void those_who_wait_for_a_lock_go_on_when_its_holder_is_killed(void **sta
 {
 	flagstore *store = fresh_with_limit(20000);
 	char key[] = "inserted", others[4][16];
-	pid_t pid = stop_inside(key), waiting[4];
+	pid_t pid = stop_inside(insert_one, key), waiting[4];
 	int64_t start;
 
 	(void)state;
@@ -485,6 +488,83 @@ static void those_who_wait_for_a_lock_go_on_when_its_holder_is_killed(void **sta
 	require_int(1, info(store).recoveries);
 	require_healthy(store);
 	flagstore_close(store);
+}
+
+/* Holds the lock, and has much memory, which is long to dump. */
+static void insert_one_amply(void *argument)
+{
+	const size_t ample = 256u << 20;
+	const struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
+	void *memory = mmap(NULL, ample, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+	require(memory != MAP_FAILED && setrlimit(RLIMIT_CORE, &unlimited) == 0 && chdir(getenv("FLAGSTORE_DIR")) == 0);
+	insert_one(argument);
+	munmap(memory, ample);
+}
+
+static bool is_dumping_core(pid_t pid)
+{
+	char path[64], line[128];
+	bool dumping = false;
+	FILE *status;
+
+	snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+	status = fopen(path, "re");
+	while (status && fgets(line, sizeof line, status))
+		dumping = dumping || strcmp(line, "CoreDumping:\t1\n") == 0;
+	if (status)
+		fclose(status);
+	return dumping;
+}
+
+/* Under one of the names that the kernel gives it by default. */
+static void remove_core(pid_t pid)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof path, "%s/core", getenv("FLAGSTORE_DIR"));
+	unlink(path);
+	snprintf(path, sizeof path, "%s/core.%d", getenv("FLAGSTORE_DIR"), (int)pid);
+	unlink(path);
+}
+
+/* The kernel frees the locks of a process only when it has written the dump. */
+static void a_writer_that_dumps_core_is_waited_for_and_named(void **state)
+{
+	flagstore *store = fresh_with_limit(20);
+	char key[] = "inserted", name[32];
+	pid_t pid = stop_inside(insert_one_amply, key);
+	unsigned dumping = 0, named = 0;
+	int status;
+
+	(void)state;
+	snprintf(name, sizeof name, "%d", (int)pid);
+	require(kill(pid, SIGQUIT) == 0 && kill(pid, SIGCONT) == 0);
+	while (waitpid(pid, &status, WNOHANG) == 0) {
+		int64_t start = now_ms();
+		bool before = is_dumping_core(pid);
+		int error;
+
+		require_ok(flagstore_toggle(store, "flag", NULL));
+		error = flagstore_set(store, "other", true);
+		require(now_ms() - start < 1500);
+		require(error == FLAGSTORE_OK || error == FLAGSTORE_ETIMEDOUT);
+		dumping += before;
+		if (error) {
+			require(strstr(flagstore_detail(), name) && strstr(flagstore_detail(), "dumping core"));
+			named++;
+		}
+	}
+	require(WIFSIGNALED(status) && WTERMSIG(status) == SIGQUIT);
+	remove_core(pid);
+	printf("# seen dumping core %u times; %u writes named it\n", dumping, named);
+	require_ok(flagstore_set(store, "other", true));
+	require(flagstore_get(store, "other"));
+	require_int(1, info(store).recoveries);
+	require_healthy(store);
+	flagstore_close(store);
+	if (!WCOREDUMP(status))
+		skip_because("this system writes no core dumps here");
 }
 
 static void wait_for_the_flag(void *argument)
@@ -580,6 +660,7 @@ int main(void)
 		cmocka_unit_test(one_that_attaches_or_closes_may_be_killed_at_any_point),
 		cmocka_unit_test(two_thousand_deaths_leak_no_room),
 		cmocka_unit_test(a_stopped_writer_stops_neither_readers_nor_flips),
+		cmocka_unit_test(a_writer_that_dumps_core_is_waited_for_and_named),
 		cmocka_unit_test(those_who_wait_for_a_lock_go_on_when_its_holder_is_killed),
 		cmocka_unit_test(a_change_whose_writer_died_before_it_woke_anybody_is_not_missed),
 		cmocka_unit_test(a_set_comes_after_the_batch_of_a_dead_writer),

@@ -24,7 +24,7 @@ offers() {
 }
 check "commands" offers 'test toggle' t
 check "commands by name" offers 'import info' i
-check "help" offers 'help' h
+check "help" offers 'help health' h
 check "commands behind help" offers 'watch wait' help wa
 check "segments" offers 'shop lab.one' get ''
 check "segments by their beginning" offers 'shop' list s

@@ -106,8 +106,8 @@ offers() {
 	diff <(printf '%s\n' $expected | sort) <(printf '%s\n' "${COMPREPLY[@]}" | sort)
 }
 flagctl create lab.two || exit 1
-check "completion: commands" offers 'run' r
-check "completion: commands behind help" offers 'run crash' help ''
+check "completion: commands" offers 'run race' r
+check "completion: commands behind help" offers 'run crash race bench' help ''
 check "completion: options of crash" offers '--kills' crash t --k
 check "completion: segments" offers 't lab.two' run ''
 check "completion: one segment only" offers '' run t ''

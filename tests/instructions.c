@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * Copyright (c) The flagstore authors
  *
- * instructions.c: processes killed after every single machine instruction of what they do (stepper.h): of every kind of write
- * (operations.h), of the recovery that comes after a death, of creating, attaching and closing. After each death those who are
- * attached, those who come, the next writer and the checker are asked what they see (afterlife.h), and all starts anew
- * from the same bytes.
+ * instructions.c: processes killed after the machine instructions of what they do (stepper.h): of every kind of write (operations.h), of
+ * the recovery that comes after a death, of creating, attaching and closing. After each death those who are attached, those who
+ * come, the next writer and the checker are asked what they see (afterlife.h), and all starts anew from the same bytes.
  *
- *     KILL_EVERY=n   kills at every n-th instruction of what has more than 2500; 1: at each of all; and recoveries after two deaths of
- *                    each write. Without it recoveries of small tables after one death, and n, which is printed, is chosen for what
- *                    has more than 1400 instructions, so that the whole takes a minute or two
+ * Every instruction is stepped over and looked at. Most leave what a death leaves just as it was (residue.h): so one kill stands for a
+ * death after any instruction of a stretch that leaves the same.
+ *
+ *     KILL_ALL=1     kills once in each stretch, the next comer being each in turn, and in recoveries after several deaths. Without it
+ *                    stretches are left out where there are many, each n-th remaining, and n is printed
+ *     KILL_EVERY=n   kills also at each n-th instruction; 1: at every one, which takes days
  *     KILL_ONLY=TEXT only what has TEXT in its name
  *     KILL_JOBS=n    so many processes share the work (1)
  */
@@ -32,15 +34,17 @@ struct job {
 	void (*open)(const struct job *job);
 	void (*rewind)(void);
 	/* What must hold now. True when what was killed has happened all the same. */
-	bool (*judge)(const struct job *job, unsigned long k);
+	bool (*judge)(const struct job *job, enum first first);
 	void (*close)(void);
-	unsigned sample; /* so many kills, if not all */
+	unsigned firsts; /* who may come first; 1: it makes no difference */
+	unsigned sample; /* so many stretches, if not all */
 };
 
 /* What the lanes of a job, or all jobs, have seen. */
 struct counts {
 	unsigned long instructions;
-	unsigned long stride;
+	unsigned long stretches;
+	unsigned long stride; /* every n-th stretch */
 	unsigned long planned;
 	unsigned long kills;
 	unsigned long happened;
@@ -49,7 +53,7 @@ struct counts {
 	long longest_us;
 };
 
-enum { JOBS_MAX = 64, SHORT = 2500, SHORTEST = 1400, TRIES = 4 };
+enum { JOBS_MAX = 64, TRIES = 4 };
 
 /* A table with more flags takes long to be recovered step by step. */
 enum { SMALL_TABLE = 100 };
@@ -67,20 +71,16 @@ static unsigned long number_from(const char *name, unsigned long otherwise)
 	return text && strtoul(text, NULL, 10) ? strtoul(text, NULL, 10) : otherwise;
 }
 
+static bool all(void)
+{
+	return getenv("KILL_ALL");
+}
+
 static unsigned lanes(void)
 {
 	unsigned long count = number_from("KILL_JOBS", 1);
 
 	return count < JOBS_MAX ? (unsigned)count : JOBS_MAX;
-}
-
-static unsigned long stride_of(const struct job *job, unsigned long count)
-{
-	unsigned long sampled = count / job->sample ? count / job->sample : 1;
-
-	if (getenv("KILL_EVERY"))
-		return count <= SHORT ? 1 : number_from("KILL_EVERY", 1);
-	return count <= SHORTEST && !job->image ? 1 : sampled;
 }
 
 static void add(unsigned long *count, unsigned long more)
@@ -102,16 +102,25 @@ static void note_recovery(enum first first, const struct recovery *recovery)
  * the same calls as all that follow. */
 static struct trace trace_in_lane(const struct job *job)
 {
-	const struct trace none = {(unsigned long[]){0}, (unsigned[]){0}, 0};
+	const struct trace none = {.pc = (unsigned long[]){0}, .passes = (unsigned[]){0}};
 
 	job->rewind();
 	(void)stepper_kill(&none, 0, job->run, NULL);
-	(void)job->judge(job, 0);
+	(void)job->judge(job, FIRST_NEIGHBOUR);
 	job->rewind();
-	return stepper_trace(job->run, NULL);
+	return stepper_trace(job->run, NULL, path_of(VICTIM));
 }
 
-static void kill_once(const struct job *job, const struct trace *trace, unsigned long k)
+static unsigned long stretches_of(const struct trace *trace)
+{
+	unsigned long count = 0;
+
+	for (unsigned long k = 0; k <= trace->count; k++)
+		count += trace->fresh[k];
+	return count;
+}
+
+static void kill_once(const struct job *job, const struct trace *trace, unsigned long k, enum first first)
 {
 	bool exact = false, happened = false;
 
@@ -119,11 +128,47 @@ static void kill_once(const struct job *job, const struct trace *trace, unsigned
 	for (int tries = 0; tries < TRIES && !exact; tries++) {
 		job->rewind();
 		exact = stepper_kill(trace, k, job->run, NULL);
-		happened = job->judge(job, k);
+		happened = job->judge(job, first);
 	}
 	add(&row->elsewhere, !exact);
 	add(&row->happened, happened);
 	add(&row->kills, 1);
+}
+
+/* Whether there is a kill after instruction k, which begins stretch number stretch if it is the first of one. */
+static bool is_kill_point(const struct trace *trace, unsigned long k, unsigned long stretch)
+{
+	unsigned long every = number_from("KILL_EVERY", 0);
+
+	return (trace->fresh[k] && stretch % row->stride == 0) || (every && k % every == 0);
+}
+
+static void kill_at(const struct job *job, const struct trace *trace, unsigned long k, unsigned long number)
+{
+	if (!all())
+		kill_once(job, trace, k, number % FIRSTS);
+	for (enum first first = 0; all() && first < job->firsts; first++)
+		kill_once(job, trace, k, first);
+}
+
+/* The first instruction of a stretch. */
+static unsigned long begin_of(const struct trace *trace, unsigned long stretch)
+{
+	unsigned long k = 0;
+
+	while (stretch)
+		stretch -= trace->fresh[++k];
+	return k;
+}
+
+static void plan(const struct job *job, const struct trace *trace)
+{
+	unsigned long stretches = stretches_of(trace);
+
+	row->instructions = trace->count;
+	row->stretches = stretches;
+	row->stride = all() || stretches <= job->sample ? 1 : stretches / job->sample;
+	row->planned = (stretches + row->stride - 1) / row->stride * (all() ? job->firsts : 1);
 }
 
 struct lane {
@@ -134,18 +179,18 @@ struct lane {
 static void run_lane(void *argument)
 {
 	const struct lane *lane = argument;
+	unsigned long stretch = 0, point = 0;
 	struct trace trace;
-	unsigned long stride;
 
 	require_int(0, segments_own());
 	lane->job->open(lane->job);
 	trace = trace_in_lane(lane->job);
-	stride = stride_of(lane->job, trace.count);
-	row->instructions = trace.count;
-	row->stride = stride;
-	row->planned = trace.count / stride + 1;
-	for (unsigned long k = lane->number * stride; k <= trace.count; k += stride * lanes())
-		kill_once(lane->job, &trace, k);
+	plan(lane->job, &trace);
+	for (unsigned long k = 0; k <= trace.count; k++) {
+		if (is_kill_point(&trace, k, stretch) && point++ % lanes() == lane->number)
+			kill_at(lane->job, &trace, k, point);
+		stretch += trace.fresh[k];
+	}
 	lane->job->rewind();
 	lane->job->close();
 	stepper_drop(&trace);
@@ -193,14 +238,17 @@ static void sum_up(const struct job *job, bool success)
 	totals.longest_us = row->longest_us > totals.longest_us ? row->longest_us : totals.longest_us;
 	operations_killed++;
 	violations += !success;
-	printf("# %-58s %7lu %6lu %7lu %7lu %7lu %7.2f %s\n", job->what, row->instructions, row->stride, row->kills, row->happened, recoveries,
-	       (double)row->longest_us / 1000, success ? "0" : "1 (see above)");
+	totals.instructions += row->instructions;
+	totals.stretches += row->stretches;
+	printf("# %-58s %7lu %9lu %5lu %6lu %6lu %6lu %6.2f %s\n", job->what, row->instructions, row->stretches, row->stride, row->kills,
+	       row->happened, recoveries, (double)row->longest_us / 1000, success ? "0" : "1 (see above)");
 	fflush(stdout);
 }
 
 static void print_titles(void)
 {
-	printf("# %-58s %7s %6s %7s %7s %7s %7s %s\n", "", "INSTRS", "EVERY", "KILLS", "DONE", "RECOV.", "MAX MS", "VIOLATIONS");
+	printf("# %-58s %7s %9s %5s %6s %6s %6s %6s %s\n", "", "INSTRS", "STRETCHES", "EVERY", "KILLS", "DONE", "RECOV.", "MAX MS",
+	       "VIOLATIONS");
 }
 
 static bool wanted(const char *what)
@@ -212,13 +260,13 @@ static bool wanted(const char *what)
 
 static void run_job(const struct job *job)
 {
-	struct lane all[JOBS_MAX];
+	struct lane crew[JOBS_MAX];
 	pid_t pids[JOBS_MAX];
 
 	memset(row, 0, sizeof *row);
 	for (unsigned i = 0; i < lanes(); i++) {
-		all[i] = (struct lane){job, i};
-		pids[i] = child(run_lane, &all[i]);
+		crew[i] = (struct lane){job, i};
+		pids[i] = child(run_lane, &crew[i]);
 	}
 	sum_up(job, all_succeed(job, pids));
 }
@@ -265,9 +313,8 @@ static void operate(void *argument)
 	require_int(FLAGSTORE_OK, result);
 }
 
-static bool judge_write(const struct job *job, unsigned long k)
+static bool judge_write(const struct job *job, enum first first)
 {
-	enum first first = k % FIRSTS;
 	struct recovery recovery;
 	bool happened = require_recovered(&witnesses, first, &recovery);
 
@@ -297,7 +344,7 @@ static void a_writer_killed_after_any_instruction_harms_nobody(void **state)
 			continue;
 		open_scene(&operations[i], &scene);
 		scene.segment = copy_path(path, scene.segment);
-		run_job(&(struct job){operations[i].name, operate, &scene, NULL, open_write, rewind_write, judge_write, close_write, 60});
+		run_job(&(struct job){operations[i].name, operate, &scene, NULL, open_write, rewind_write, judge_write, close_write, FIRSTS, 150});
 		close_scene(&scene);
 	}
 	require_int(before, violations);
@@ -346,23 +393,23 @@ static void kill_recoveries_of(const struct operation *operation, unsigned death
 	struct trace trace;
 
 	open_scene(operation, &scene);
-	if (!getenv("KILL_EVERY") && scene.bystanders > SMALL_TABLE) {
+	if (!all() && scene.bystanders > SMALL_TABLE) {
 		printf("# recovery: %.60s: left to make check-kill\n", operation->name);
 		close_scene(&scene);
 		return;
 	}
 	scene.segment = copy_path(path, scene.segment);
 	call_witnesses(&witnesses, &scene);
-	trace = stepper_trace(operate, NULL);
+	trace = stepper_trace(operate, NULL, path_of(VICTIM));
 	for (unsigned i = 1; i <= deaths; i++) {
-		unsigned long k = trace.count * i / (deaths + 1);
+		unsigned long k = begin_of(&trace, stretches_of(&trace) * i / (deaths + 1));
 		bool writing = operation->shards == 1 && i % 2;
 
 		if (!die_at(&trace, k, "died"))
 			continue;
 		snprintf(what, sizeof what, "recovery by %s: %.60s, dead at %lu", writing ? "write" : "attach", operation->name, k);
 		run_job(&(struct job){what, writing ? recover_by_writing : recover_by_attaching, &scene, copy_path(died, "died"), open_write,
-		                      rewind_write, judge_write, close_write, 20});
+		                      rewind_write, judge_write, close_write, FIRSTS, 40});
 		require_ok(flagstore_unlink("died"));
 	}
 	rewind_write();
@@ -379,7 +426,7 @@ static void a_recovery_killed_after_any_instruction_is_done_by_the_next(void **s
 	print_titles();
 	for (unsigned i = 0; i < operations_count; i++)
 		if (wanted("recovery") || wanted(operations[i].name))
-			kill_recoveries_of(&operations[i], getenv("KILL_EVERY") ? 2 : 1);
+			kill_recoveries_of(&operations[i], all() ? 8 : 1);
 	require_int(before, violations);
 }
 
@@ -422,13 +469,13 @@ static void close_nothing(void)
 {
 }
 
-static bool judge_create(const struct job *job, unsigned long k)
+static bool judge_create(const struct job *job, enum first first)
 {
 	flagstore *store = NULL;
 	int result = flagstore_attach(VICTIM, NULL, &store);
 
 	(void)job;
-	(void)k;
+	(void)first;
 	require(result == FLAGSTORE_OK || result == FLAGSTORE_ENOTREADY || result == FLAGSTORE_ENOSEGMENT);
 	if (result)
 		require_ok(flagstore_create(VICTIM, NULL, &store));
@@ -475,12 +522,12 @@ static void close_victim(void *argument)
 	stepper_here();
 }
 
-static bool judge_host(const struct job *job, unsigned long k)
+static bool judge_host(const struct job *job, enum first first)
 {
 	flagstore *other = attach(VICTIM, 0);
 
 	(void)job;
-	(void)k;
+	(void)first;
 	require_ok(flagstore_toggle(other, "flag", NULL));
 	require_int(2, info(host).workers);
 	flagstore_close(other);
@@ -497,9 +544,9 @@ static void close_host(void)
 static void one_that_creates_attaches_or_closes_may_be_killed_after_any_instruction(void **state)
 {
 	const struct job jobs[] = {
-		{"create", create_victim, NULL, NULL, open_nothing, remove_victim, judge_create, close_nothing, 60},
-		{"attach", attach_victim, NULL, NULL, open_host, close_nothing, judge_host, close_host, 60},
-		{"close", close_victim, NULL, NULL, open_host, close_nothing, judge_host, close_host, 60},
+		{"create", create_victim, NULL, NULL, open_nothing, remove_victim, judge_create, close_nothing, 1, 150},
+		{"attach", attach_victim, NULL, NULL, open_host, close_nothing, judge_host, close_host, 1, 150},
+		{"close", close_victim, NULL, NULL, open_host, close_nothing, judge_host, close_host, 1, 150},
 	};
 	unsigned long before = violations;
 
@@ -530,6 +577,7 @@ int main(void)
 	for (int i = 0; i < FIRSTS; i++)
 		printf("# %lu shards recovered by %s\n", totals.recoveries[i], first_names[i]);
 	printf("# %lu of the kill points had another instruction than when traced (a clock, a process number)\n", totals.elsewhere);
+	printf("# %lu instructions stepped over, %lu stretches that leave the same\n", totals.instructions, totals.stretches);
 	printf("# %lu operations, %lu kill points, %lu recoveries, largest recovery time %.2f ms, %lu violations\n", operations_killed,
 	       totals.kills, totals.recoveries[0] + totals.recoveries[1] + totals.recoveries[2], (double)totals.longest_us / 1000, violations);
 	return failed;

@@ -38,7 +38,9 @@ test_programs = \
 	tests/environments \
 	tests/damage \
 	tests/truncation \
+	tests/guard \
 	tests/bits \
+	tests/inspect-bits \
 	tests/hostile \
 	tests/unchecked \
 	tests/deaths \
@@ -64,10 +66,16 @@ tests_hostile_CPPFLAGS = $(test_cppflags)
 tests_hostile_LDADD = $(test_libraries)
 tests_bits_CPPFLAGS = $(test_cppflags)
 tests_bits_LDADD = $(test_libraries)
+# The same, with the eyes of the inspector.
+tests_inspect_bits_SOURCES = tests/bits.c shmtools/flaginspect/findings.c shmtools/flaginspect/source.c
+tests_inspect_bits_CPPFLAGS = $(test_cppflags) -DFLAGSTORE_INSPECT -I$(top_srcdir)/shmtools/flaginspect -I$(top_srcdir)/shmtools/common
+tests_inspect_bits_LDADD = tests/libsupport.la $(inspect_libs) $(CMOCKA_LIBS)
 tests_truncation_CPPFLAGS = $(test_cppflags)
 tests_truncation_LDADD = $(test_libraries)
 tests_environments_CPPFLAGS = $(test_cppflags)
 tests_environments_LDADD = $(test_libraries)
+tests_guard_CPPFLAGS = $(test_cppflags)
+tests_guard_LDADD = $(test_libraries)
 tests_forks_CPPFLAGS = $(test_cppflags)
 tests_forks_LDADD = $(test_libraries)
 tests_waiters_CPPFLAGS = $(test_cppflags)
@@ -80,7 +88,7 @@ tests_stress_CPPFLAGS = $(test_cppflags)
 tests_stress_LDADD = $(test_libraries)
 
 # Single-stepped: no function may have to be looked up on the way.
-tests_instructions_SOURCES = tests/instructions.c tests/stepper.c tests/stepper.h
+tests_instructions_SOURCES = tests/instructions.c tests/residue.c tests/residue.h tests/stepper.c tests/stepper.h
 tests_instructions_CPPFLAGS = $(test_cppflags)
 tests_instructions_LDADD = $(test_libraries)
 tests_instructions_LDFLAGS = -Wl,-z,now
@@ -100,6 +108,7 @@ test_scripts = \
 	tests/manual.sh \
 	tests/models.sh \
 	tests/planted.sh \
+	tests/probes.sh \
 	tests/readme-example.sh \
 	tests/sanitizers.sh \
 	tests/symbols.sh
@@ -165,10 +174,10 @@ endif
 check-sanitizers:
 	$(AM_V_at)SANITIZER_SECONDS=60 $(run_tests) -k -t 1800 tests/sanitizers.sh
 
-# Killed after each single instruction, of which there are some 3 million: hours, or a night on a slow machine. KILL_EVERY=n leaves out
-# the others of what is long.
+# Killed after each instruction that leaves something new behind, of every kind of write, of recoveries after several deaths of each, and
+# of creating, attaching and closing; each time with each of those who may come next. KILL_EVERY=n: after each n-th of the others too.
 check-kill: $(check_LTLIBRARIES) tests/instructions
-	$(AM_V_at)KILL_EVERY=$${KILL_EVERY:-1} KILL_JOBS=$${KILL_JOBS:-$$(nproc)} CMOCKA_MESSAGE_OUTPUT=TAP tests/instructions
+	$(AM_V_at)KILL_ALL=1 KILL_JOBS=$${KILL_JOBS:-$$(nproc)} CMOCKA_MESSAGE_OUTPUT=TAP tests/instructions
 
 # The models with larger bounds. Takes minutes and a few GB of memory.
 check-model:
@@ -187,5 +196,9 @@ check-fuzz: libflagstore-internal.la
 check-linear: $(check_LTLIBRARIES) tests/linear
 	$(AM_V_at)SOAK=$${SOAK:-} PROGRESS=$$([ -t 2 ] && tty <&2) $(run_tests) -k -t 86400 tests/linear
 
-.PHONY: check-fuzz check-hostile check-kill check-linear check-model check-sanitizers
+# CYCLES inserts and deletes of few keys, and as many of ever new ones: neither the file nor the process may grow.
+check-churn: $(check_LTLIBRARIES) tests/space
+	$(AM_V_at)CYCLES=$${CYCLES:-100000000} $(run_tests) -k -t 86400 tests/space
+
+.PHONY: check-churn check-fuzz check-hostile check-kill check-linear check-model check-sanitizers
 CLEANFILES += tests/logs/*.log

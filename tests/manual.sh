@@ -52,6 +52,10 @@ same_offsets() {
 		type["Buckets and directories"] = "fs_bucket"
 		type["Shard"] = "fs_shard"
 		type["Worker"] = "fs_worker"
+		type["Seat"] = "fs_seat"
+		type["Event"] = "fs_event"
+		type["Conflict"] = "fs_conflict_body"
+		type["Shadow"] = "fs_shadow"
 		print "#include \"layout.h\""
 	}
 	/^\.Ss / {section = substr($0, 5)}
@@ -70,7 +74,8 @@ same_numbers() {
 	{
 		echo '#include "layout.h"'
 		sed -n 's/^\.It \([0-9]\) \([A-Z]*\)$/static_assert(FS_\2 == \1, "\2");/p' "$page"
-		echo 'static const unsigned slots[] = FS_BUCKET_SLOTS, said[] = {'
+		echo '#define SLOTS_OF(slots) slots,'
+		echo 'static const unsigned slots[] = {FS_BUCKET_SLOTS(SLOTS_OF)}, said[] = {'
 		sed -n 's/^The size classes 0 to [0-9] have \(.*\) and \(.*\) slots\.$/\1, \2/p' "$page"
 		echo '}; static_assert(sizeof slots == sizeof said, "size classes");'
 		set -- BUCKET CELL DIRECTORY REDO
@@ -81,7 +86,7 @@ same_numbers() {
 	} >"$work/numbers.c"
 	[ "$(grep -c static_assert "$work/numbers.c")" -eq 17 ] || { cat "$work/numbers.c"; return 1; }
 	$CC -std=c11 -D_GNU_SOURCE -I"$top_srcdir/include" -I"$top_srcdir/src" -fsyntax-only "$work/numbers.c" || return 1
-	[ "$(sed -n 's/^#define FS_BUCKET_SLOTS {\(.*\)}/\1/p' "$top_srcdir/src/layout.h")" = \
+	[ "$(sed -n 's/^#define FS_BUCKET_SLOTS(X) X(\(.*\))$/\1/p' "$top_srcdir/src/layout.h" | sed 's/) X(/, /g')" = \
 		"$(sed -n 's/^The size classes 0 to [0-9] have \(.*\) and \(.*\) slots\.$/\1, \2/p' "$page")" ]
 }
 

@@ -14,7 +14,7 @@ build() {
 	local program=$1
 
 	shift
-	$CC $flags ${CFLAGS:-} -Wl,-z,now "$top_srcdir"/tests/{instructions,stepper,afterlife,operations,support}.c "$@" \
+	$CC $flags ${CFLAGS:-} -Wl,-z,now "$top_srcdir"/tests/{instructions,stepper,residue,afterlife,operations,support}.c "$@" \
 		"$top_builddir/.libs/libflagstore-internal.a" ${CMOCKA_LIBS:--lcmocka} -o "$program"
 }
 

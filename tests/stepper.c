@@ -52,6 +52,8 @@ static unsigned long pc_of(pid_t pid)
 	return (unsigned long)pc;
 }
 
+static bool ended; /* the child, by itself, and has been waited for */
+
 /* Lets the child run until its next stop; false when it has ended instead. */
 static bool go_on(enum __ptrace_request how, pid_t pid)
 {
@@ -59,7 +61,8 @@ static bool go_on(enum __ptrace_request how, pid_t pid)
 
 	require(ptrace(how, pid, NULL, NULL) == 0);
 	require(waitpid(pid, &status, 0) == pid);
-	if (!WIFSTOPPED(status))
+	ended = !WIFSTOPPED(status);
+	if (ended)
 		return false;
 	require_int(SIGTRAP, WSTOPSIG(status));
 	return true;
@@ -73,6 +76,7 @@ static pid_t start(body *run, void *argument, unsigned long *begin)
 
 	require(waitpid(pid, &status, 0) == pid);
 	require(WIFSTOPPED(status) && WSTOPSIG(status) == SIGTRAP);
+	ended = false;
 	*begin = pc_of(pid);
 	return pid;
 }
@@ -96,12 +100,12 @@ static int compare_places(const void *left, const void *right, void *pcs)
 	return pc[a] != pc[b] ? (pc[a] > pc[b]) - (pc[a] < pc[b]) : (a > b) - (a < b);
 }
 
-static bool can_break(unsigned long pc)
+/* In the kernel's own page of code, which can't be written. */
+static bool is_vdso(unsigned long pc)
 {
 	unsigned long vdso = getauxval(AT_SYSINFO_EHDR);
 
-	/* The kernel's own page of code can't be written. */
-	return pc < vdso || pc >= vdso + 0x4000;
+	return pc >= vdso && pc < vdso + 0x4000;
 }
 
 /* Counts by sorting: equal instructions stand together then, in the order in which they came. */
@@ -116,7 +120,7 @@ static void count_passes(struct trace *trace)
 		bool same = i && trace->pc[order[i]] == trace->pc[order[i - 1]];
 
 		/* A repeated string instruction is stepped over once for each repetition, and met by a breakpoint who knows how often. */
-		if (!can_break(trace->pc[order[i]]) || (same && (order[i] == order[i - 1] + 1 || trace->passes[order[i - 1]] == UINT_MAX)))
+		if (is_vdso(trace->pc[order[i]]) || (same && (order[i] == order[i - 1] + 1 || trace->passes[order[i - 1]] == UINT_MAX)))
 			trace->passes[order[i]] = UINT_MAX;
 		else
 			trace->passes[order[i]] = same ? trace->passes[order[i - 1]] + 1 : 1;
@@ -128,20 +132,36 @@ static void count_passes(struct trace *trace)
 	munmap(order, trace->count * sizeof *order);
 }
 
-struct trace stepper_trace(body *run, void *argument)
+/* The code is the same in the caller, the child's parent. */
+static bool is_system_call(unsigned long pc)
 {
-	struct trace trace = {reserve(TRACE_MAX * sizeof *trace.pc), reserve(TRACE_MAX * sizeof *trace.passes), 0};
+	static const unsigned char opcode[] = {0x0f, 0x05};
+
+	return memcmp((const void *)pc, opcode, sizeof opcode) == 0;
+}
+
+struct trace stepper_trace(body *run, void *argument, const char *path)
+{
+	struct trace trace = {reserve(TRACE_MAX * sizeof *trace.pc), reserve(TRACE_MAX * sizeof *trace.passes), reserve(TRACE_MAX), 0};
+	struct residue *residue = residue_of(path);
 	pid_t pid = start(run, argument, &trace.pc[0]);
 
+	(void)residue_changed(residue, pid, true);
+	trace.fresh[0] = true;
 	/* The second trap ends it; single-stepped over, it leaves the child at the same place as the first. */
 	do {
+		unsigned long pc = trace.pc[trace.count];
+
 		require(trace.count < TRACE_MAX - 1);
 		require(go_on(PTRACE_SINGLESTEP, pid));
 		trace.pc[++trace.count] = pc_of(pid);
+		/* A clock is read there, anew until no tick of the kernel came between: with slow steps that would never end. */
+		trace.fresh[trace.count] = !is_vdso(pc) && residue_changed(residue, pid, is_system_call(pc));
 	} while (trace.pc[trace.count] != trace.pc[0]);
 	trace.count--;
 	require(ptrace(PTRACE_DETACH, pid, NULL, NULL) == 0);
 	child_succeeds(pid);
+	residue_drop(residue);
 	count_passes(&trace);
 	return trace;
 }
@@ -150,6 +170,7 @@ void stepper_drop(struct trace *trace)
 {
 	munmap(trace->pc, TRACE_MAX * sizeof *trace->pc);
 	munmap(trace->passes, TRACE_MAX * sizeof *trace->passes);
+	munmap(trace->fresh, TRACE_MAX);
 }
 
 /* -------------------------------------------------------------------------------------------------- killing */
@@ -205,6 +226,6 @@ bool stepper_kill(const struct trace *trace, unsigned long k, body *run, void *a
 	for (; there && place < k; place++)
 		there = go_on(PTRACE_SINGLESTEP, pid);
 	there = there && pc_of(pid) == trace->pc[k];
-	/* False when it has ended by itself before: then it can't be exact either. */
-	return child_kill(pid) && there;
+	/* One that took another way, for the clock's sake, may have ended by itself before: then it can't be exact either. */
+	return !ended && child_kill(pid) && there;
 }

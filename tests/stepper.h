@@ -7,19 +7,21 @@
  *     {
  *         ... stepper_here(); ... stepper_here(); ...
  *     }
- *     trace = stepper_trace(work, argument);       runs it once, whole
+ *     trace = stepper_trace(work, argument, path); runs it once, whole; path is the segment's file
  *     exact = stepper_kill(&trace, k, work, argument);  runs it again, and kills it after k instructions
  *     stepper_drop(&trace);
  */
 #ifndef FLAGSTORE_TESTS_STEPPER_H
 #define FLAGSTORE_TESTS_STEPPER_H
 
-#include "support.h"
+#include "residue.h"
 
-/* pc[i] is the instruction that comes after i others, passes[i] how often it has come up by then, itself included. */
+/* pc[i] is the instruction that comes after i others, passes[i] how often it has come up by then, itself included; fresh[i]: a death after
+ * i instructions leaves something else than one after i - 1. */
 struct trace {
 	unsigned long *pc;
 	unsigned *passes;
+	bool *fresh;
 	unsigned long count;
 };
 
@@ -27,7 +29,7 @@ struct trace {
 void stepper_here(void);
 
 /* The child runs to its end and must succeed. */
-struct trace stepper_trace(body *run, void *argument);
+struct trace stepper_trace(body *run, void *argument, const char *path);
 void stepper_drop(struct trace *trace);
 
 /* Kills a child by SIGKILL when it has done k instructions of its work; k is at most trace->count. False when the child took another way

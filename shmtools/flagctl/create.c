@@ -10,7 +10,7 @@
 #include "commands.h"
 #include "output.h"
 
-static uint64_t max_bytes, shards, workers, mode, lock_wait_ms;
+static uint64_t max_bytes, shards, workers, seats, mode, lock_wait_ms;
 static const char *group;
 static bool laboratory;
 
@@ -19,6 +19,7 @@ static const struct cli_option options[] = {
              "the file's largest size, 1M to 64G (1G)"),
 	CLI_NUMBER(0, "shards", "N", &shards, 1, FLAGSTORE_SHARDS_MAX, "writer locks, a power of two up to 1024 (64)"),
 	CLI_NUMBER(0, "workers", "N", &workers, 1, FLAGSTORE_WORKERS_MAX, "worker entries, 1 to 4095 (256)"),
+	CLI_NUMBER(0, "seats", "N", &seats, 1, FLAGSTORE_SEATS_MAX, "threads whose events are kept, 1 to 8190 (1024)"),
 	CLI_MODE('m', "mode", "MODE", &mode, 0660, "permission bits within 0660, whatever the umask (0600)"),
 	CLI_TEXT(0, "group", "GROUP", &group, "the file's group, by name or number"),
 	CLI_DURATION(0, "lock-wait", "TIME", NULL, &lock_wait_ms, 1, 3600000, "how long a write waits for a lock (5s)"),
@@ -63,6 +64,7 @@ static int run(int count, char **operands)
 	wanted.max_bytes = max_bytes;
 	wanted.shards = (uint32_t)shards;
 	wanted.workers = (uint32_t)workers;
+	wanted.seats = (uint32_t)seats;
 	wanted.mode = (uint32_t)mode;
 	wanted.lock_wait_ms = (uint32_t)lock_wait_ms;
 	wanted.laboratory = laboratory;

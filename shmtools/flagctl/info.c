@@ -42,6 +42,10 @@ static void print_text(const struct flagstore_info *info)
 	print_line("shards", line);
 	snprintf(line, sizeof line, "%u living, %u entries", info->workers, info->workers_max);
 	print_line("workers", line);
+	snprintf(line, sizeof line, "%u taken of %u, %u threads without", info->seats, info->seats_max, info->standing);
+	print_line("seats", line);
+	snprintf(line, sizeof line, "%s, %s conflicts", flagstore_guard_name(info->guard), count_text(info->conflicts).text);
+	print_line("guard", line);
 	print_line("growths", count_text(info->growths).text);
 	print_line("recoveries", count_text(info->recoveries).text);
 }
@@ -68,6 +72,10 @@ static json_t *make_json(const struct flagstore_info *info)
 		{"lock_wait_ms", info->lock_wait_ms},
 		{"workers", info->workers},
 		{"workers_max", info->workers_max},
+		{"seats", info->seats},
+		{"seats_max", info->seats_max},
+		{"standing", info->standing},
+		{"conflicts", info->conflicts},
 		{"growths", info->growths},
 		{"recoveries", info->recoveries},
 	};
@@ -75,8 +83,8 @@ static json_t *make_json(const struct flagstore_info *info)
 	json_t *document;
 
 	snprintf(mode, sizeof mode, "%04o", info->mode & 07777);
-	document = json_pack("{s:o, s:s, s:s, s:b, s:b, s:b}", "path", output_text(info->path), "uuid", info->uuid, "mode", mode,
-	                     "retired", (int)info->retired, "truncated", (int)info->truncated, "laboratory", (int)info->laboratory);
+	document = json_pack("{s:o, s:s, s:s, s:s, s:b, s:b, s:b}", "path", output_text(info->path), "uuid", info->uuid, "mode", mode,
+	                     "guard", flagstore_guard_name(info->guard), "retired", (int)info->retired, "truncated", (int)info->truncated, "laboratory", (int)info->laboratory);
 	for (size_t i = 0; document && i < sizeof numbers / sizeof *numbers; i++)
 		json_object_set_new(document, numbers[i].name, json_integer((json_int_t)numbers[i].number));
 	return document;

@@ -16,8 +16,7 @@ shmtools_flagctl_flagctl_SOURCES = \
 	shmtools/flagctl/contents.h \
 	shmtools/flagctl/create.c \
 	shmtools/flagctl/delete.c \
-	shmtools/flagctl/describe.c \
-	shmtools/flagctl/describe.h \
+	shmtools/flagctl/doctor.c \
 	shmtools/flagctl/export.c \
 	shmtools/flagctl/filter.c \
 	shmtools/flagctl/filter.h \
@@ -27,12 +26,12 @@ shmtools_flagctl_flagctl_SOURCES = \
 	shmtools/flagctl/format.c \
 	shmtools/flagctl/format.h \
 	shmtools/flagctl/get.c \
+	shmtools/flagctl/guard.c \
+	shmtools/flagctl/health.c \
 	shmtools/flagctl/import.c \
 	shmtools/flagctl/info.c \
 	shmtools/flagctl/list.c \
 	shmtools/flagctl/main.c \
-	shmtools/flagctl/outfile.c \
-	shmtools/flagctl/outfile.h \
 	shmtools/flagctl/set.c \
 	shmtools/flagctl/test.c \
 	shmtools/flagctl/toggle.c \

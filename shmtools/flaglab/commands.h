@@ -7,7 +7,9 @@
 
 #include "cli.h"
 
+extern const struct cli_command command_bench;
 extern const struct cli_command command_crash;
+extern const struct cli_command command_race;
 extern const struct cli_command command_run;
 
 #endif

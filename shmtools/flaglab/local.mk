@@ -7,6 +7,7 @@ bin_PROGRAMS += shmtools/flaglab/flaglab
 shmtools_flaglab_flaglab_SOURCES = \
 	shmtools/flaglab/auditor.c \
 	shmtools/flaglab/auditor.h \
+	shmtools/flaglab/bench.c \
 	shmtools/flaglab/board.c \
 	shmtools/flaglab/board.h \
 	shmtools/flaglab/catalog.c \
@@ -39,6 +40,10 @@ shmtools_flaglab_flaglab_SOURCES = \
 	shmtools/flaglab/main.c \
 	shmtools/flaglab/muster.c \
 	shmtools/flaglab/muster.h \
+	shmtools/flaglab/race.c \
+	shmtools/flaglab/race.h \
+	shmtools/flaglab/racereport.c \
+	shmtools/flaglab/racework.c \
 	shmtools/flaglab/reader.c \
 	shmtools/flaglab/reader.h \
 	shmtools/flaglab/report.c \
@@ -62,8 +67,10 @@ dist_bash_completion_DATA += shmtools/completion/flaglab
 dist_noinst_SCRIPTS += shmtools/demo.sh
 EXTRA_DIST += tests/flaglab.sh tests/data/README tests/data/grafana.tsv tests/data/postgresql.tsv
 dist_check_SCRIPTS += \
+	tests/flaglab-bench.sh \
 	tests/flaglab-crash.sh \
 	tests/flaglab-demo.sh \
 	tests/flaglab-histogram.sh \
 	tests/flaglab-manual.sh \
+	tests/flaglab-race.sh \
 	tests/flaglab-run.sh

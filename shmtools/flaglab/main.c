@@ -9,6 +9,8 @@
 static const struct cli_command *const commands[] = {
 	&command_run,
 	&command_crash,
+	&command_race,
+	&command_bench,
 	NULL,
 };
 

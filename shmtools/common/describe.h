@@ -18,6 +18,9 @@ struct who describe_worker(const struct flagstore_worker *worker);
 /* The same for writer id, "-" when it is not known (any more). */
 struct who describe_writer(const flagstore *store, uint32_t id);
 
+/* {"id": ..., "pid": ..., "command": ...}, or null. */
+json_t *describe_writer_json(const flagstore *store, uint32_t id);
+
 /* {"key": ..., "value": true}, or "value": null for a missing flag. */
 json_t *describe_value(const char *key, size_t length, const struct flagstore_flag *flag);
 

@@ -43,7 +43,7 @@ struct who describe_writer(const flagstore *store, uint32_t id)
 	return worker ? describe_worker(worker) : (struct who){"-"};
 }
 
-static json_t *writer_json(const flagstore *store, uint32_t id)
+json_t *describe_writer_json(const flagstore *store, uint32_t id)
 {
 	const struct flagstore_worker *worker = find_writer(store, id);
 
@@ -64,5 +64,5 @@ json_t *describe_flag(const flagstore *store, const char *key, size_t length, co
 	return json_pack("{s:s, s:o, s:I, s:I, s:I, s:o}", "key", keytext_encode(key, length).text, "value",
 	                 flag->exists ? json_boolean(flag->value) : json_null(), "version", (json_int_t)flag->version,
 	                 "changes", (json_int_t)flag->changes, "changed_ms", (json_int_t)flag->changed_ms, "writer",
-	                 writer_json(store, flag->writer));
+	                 describe_writer_json(store, flag->writer));
 }

@@ -1,0 +1,795 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * Copyright (c) The flagstore authors
+ *
+ * workload.h: what is done to a table when it is measured, for any table. A file that includes this has defined before, as static
+ * functions, so that the compiler may inline them into the loops:
+ *
+ *	#define PEER_PROCESSES    1: other processes can share the table, and workers are processes; 0: they are threads
+ *	struct peer;              a table
+ *	struct peer *peer_open(const char *directory, size_t expected);
+ *	                          makes an empty one; what it needs may lie in the directory; NULL: it could not
+ *	void peer_close(struct peer *);
+ *	                          frees it and removes what is in the directory
+ *	struct peer *peer_enter(struct peer *), void peer_leave(struct peer *);
+ *	                          around all that a worker does; enter answers what that worker is to use
+ *	bool peer_get(struct peer *, const char *key, size_t length);
+ *	bool peer_set(struct peer *, const char *key, size_t length, bool value);          true: done
+ *	bool peer_set_if_absent(struct peer *, const char *key, size_t length, bool value); true: inserted
+ *	bool peer_toggle(struct peer *, const char *key, size_t length);                    the new value
+ *	bool peer_delete(struct peer *, const char *key, size_t length);                    true: it was there
+ *	size_t peer_list(struct peer *, size_t *trues);
+ *	                          visits all flags, keys too; their number, and how many are true
+ *	size_t peer_memory(struct peer *);
+ *	                          bytes of memory or file blocks really in use; 0: look at the process's own memory
+ *
+ * and may have defined, where these are macros of the same name in capitals:
+ *
+ *	PEER_ALONE                1: one thread at a time; what takes several workers is left out
+ *	PEER_NO_LIST              1: peer_list() can't be done
+ *	PEER_SLEEPS, PEER_WAKES   what to call before a thread sleeps, and after
+ *	PEER_GET_MANY             void peer_get_many(struct peer *, const char *const *keys, const size_t *lengths, size_t count, bool *values);
+ *	PEER_HANDLE               typedef peer_handle, peer_handle *peer_handle_open(struct peer *, key, length),
+ *	                          bool peer_handle_get(peer_handle *), void peer_handle_close(peer_handle *)
+ *	PEER_ATTACH               bool peer_attach(const char *directory, key, length, value);
+ *	                          attaches to the table anew, gets a flag, detaches; true: the flag had this value
+ *
+ * Every answer is compared with what it must be, also inside of timed loops; `wrong` counts those that differ. In C and in C++. */
+#ifndef WORKLOAD_H
+#define WORKLOAD_H
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "keypack.h"
+#include "works.h"
+
+#ifndef PEER_ALONE
+#define PEER_ALONE 0
+#endif
+#ifndef PEER_NO_LIST
+#define PEER_NO_LIST 0
+#endif
+#ifndef PEER_SLEEPS
+#define PEER_SLEEPS() ((void)0)
+#define PEER_WAKES() ((void)0)
+#endif
+
+#define WORKLOAD_WARM UINT64_C(2000)  /* operations by which the speed is estimated, before any are timed */
+#define WORKLOAD_LEAST UINT64_C(1000) /* operations timed, at least */
+
+enum {
+	WORKLOAD_WORKERS = 64,        /* of WORK_EXPERIMENT; the most of any */
+	WORKLOAD_EXPERIMENT = 1000000, /* operations of all of them */
+	WORKLOAD_PREPARE_NS = 10000000,
+	WORKLOAD_HANDLES = 1000000,   /* the most that are opened */
+	WORKLOAD_MORE = 4,
+};
+
+/* What came out. */
+struct outcome {
+	bool possible; /* the peer has what the work is about */
+	double value;  /* nanoseconds an operation; WORK_MEMORY: bytes a flag; WORK_LONGEST: nanoseconds */
+	uint64_t operations, wrong;
+	struct {
+		const char *name;
+		double value;
+	} more[WORKLOAD_MORE]; /* what else is known; the first without a name ends them */
+};
+
+struct workload {
+	const char *directory;
+	const struct keypack *pack;
+	struct peer *peer; /* NULL: there is none yet */
+	int64_t budget_ns; /* for how long to work; more or less */
+	uint64_t next;     /* where in the access list the next loop starts */
+	const unsigned char *at;
+	size_t memory_before;
+	bool experimented; /* the table is not as it was filled */
+};
+
+/* A loop over `count` records from *at, which it moves on. With `invert` the flags are taken to have the other value than that of the
+ * record. Returns the number of wrong answers. */
+typedef uint64_t workload_loop(struct peer *peer, const unsigned char **at, size_t count, bool invert);
+
+static const struct outcome outcome_nothing = {false, 0, 0, 0, {{NULL, 0}}};
+static volatile size_t workload_nothing; /* 0, and the compiler does not know it */
+
+static inline int64_t workload_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static void outcome_add(struct outcome *outcome, const char *name, double value)
+{
+	size_t i = 0;
+
+	while (i < WORKLOAD_MORE - 1 && outcome->more[i].name)
+		i++;
+	outcome->more[i].name = name;
+	outcome->more[i].value = value;
+}
+
+static inline bool key_value(const struct keypack_key *key)
+{
+	return (key->bits & KEYPACK_TRUE) != 0;
+}
+
+/* --------------------------------------------------------------------------------------------------- loops */
+
+static uint64_t loop_get(struct peer *peer, const unsigned char **at, size_t count, bool invert)
+{
+	const unsigned char *record = *at;
+	struct keypack_key key;
+	uint64_t wrong = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		record = keypack_read(record, &key);
+		wrong += peer_get(peer, key.bytes, key.length) != (key_value(&key) != invert);
+	}
+	*at = record;
+	return wrong;
+}
+
+/* Where the next key stands depends on the answer (by 0, which the processor can't know), so that it can't begin with the next get
+ * before this one is done. */
+static uint64_t loop_dependent(struct peer *peer, const unsigned char **at, size_t count, bool invert)
+{
+	const unsigned char *record = *at;
+	size_t nothing = workload_nothing;
+	struct keypack_key key;
+	uint64_t wrong = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		const unsigned char *next = keypack_read(record, &key);
+		size_t answer = peer_get(peer, key.bytes, key.length);
+
+		wrong += answer != (size_t)(key_value(&key) != invert);
+		record = next + (answer & nothing);
+	}
+	*at = record;
+	return wrong;
+}
+
+static uint64_t loop_miss(struct peer *peer, const unsigned char **at, size_t count, bool invert)
+{
+	const unsigned char *record = *at;
+	struct keypack_key key;
+	uint64_t wrong = 0;
+
+	(void)invert;
+	for (size_t i = 0; i < count; i++) {
+		record = keypack_read(record, &key);
+		wrong += peer_get(peer, key.bytes, key.length);
+	}
+	*at = record;
+	return wrong;
+}
+
+/* Sets each flag to what its record says. */
+static uint64_t loop_set(struct peer *peer, const unsigned char **at, size_t count, bool invert)
+{
+	const unsigned char *record = *at;
+	struct keypack_key key;
+	uint64_t wrong = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		record = keypack_read(record, &key);
+		wrong += !peer_set(peer, key.bytes, key.length, key_value(&key) != invert);
+	}
+	*at = record;
+	return wrong;
+}
+
+static uint64_t loop_delete(struct peer *peer, const unsigned char **at, size_t count, bool invert)
+{
+	const unsigned char *record = *at;
+	struct keypack_key key;
+	uint64_t wrong = 0;
+
+	(void)invert;
+	for (size_t i = 0; i < count; i++) {
+		record = keypack_read(record, &key);
+		wrong += !peer_delete(peer, key.bytes, key.length);
+	}
+	*at = record;
+	return wrong;
+}
+
+#ifdef PEER_GET_MANY
+static inline uint64_t get_many(struct peer *peer, const unsigned char **at, size_t count, bool invert, size_t batch)
+{
+	const unsigned char *record = *at;
+	const char *keys[32];
+	size_t lengths[32];
+	bool wanted[32], values[32];
+	struct keypack_key key;
+	uint64_t wrong = 0;
+
+	for (size_t done = 0; done < count; done += batch) {
+		size_t now = count - done < batch ? count - done : batch;
+
+		for (size_t i = 0; i < now; i++) {
+			record = keypack_read(record, &key);
+			keys[i] = key.bytes;
+			lengths[i] = key.length;
+			wanted[i] = key_value(&key) != invert;
+		}
+		peer_get_many(peer, keys, lengths, now, values);
+		for (size_t i = 0; i < now; i++)
+			wrong += values[i] != wanted[i];
+	}
+	*at = record;
+	return wrong;
+}
+
+static uint64_t loop_many16(struct peer *peer, const unsigned char **at, size_t count, bool invert)
+{
+	return get_many(peer, at, count, invert, 16);
+}
+
+static uint64_t loop_many32(struct peer *peer, const unsigned char **at, size_t count, bool invert)
+{
+	return get_many(peer, at, count, invert, 32);
+}
+#endif
+
+/* ------------------------------------------------------------------------------------------- loops are timed */
+
+/* Goes on through the access list, round and round. */
+static uint64_t walk(struct workload *workload, workload_loop *loop, uint64_t count)
+{
+	const struct keypack *pack = workload->pack;
+	uint64_t wrong = 0;
+
+	while (count > 0) {
+		size_t now;
+
+		if (!workload->at || workload->next == pack->access.count) {
+			workload->next = 0;
+			workload->at = keypack_first(pack, &pack->access);
+		}
+		now = pack->access.count - workload->next < count ? pack->access.count - workload->next : count;
+		wrong += loop(workload->peer, &workload->at, now, false);
+		workload->next += now;
+		count -= now;
+	}
+	return wrong;
+}
+
+/* How many operations the time is good for, when so many took so long. */
+static uint64_t affordable(const struct workload *workload, uint64_t operations, int64_t took_ns)
+{
+	double count = (double)workload->budget_ns * (double)operations / (double)(took_ns > 0 ? took_ns : 1);
+
+	return count < WORKLOAD_LEAST ? WORKLOAD_LEAST : count > 1e9 ? 1000000000 : (uint64_t)count;
+}
+
+static void time_walk(struct workload *workload, workload_loop *loop, struct outcome *outcome)
+{
+	int64_t begun = workload_now();
+
+	outcome->wrong += walk(workload, loop, WORKLOAD_WARM);
+	outcome->operations = affordable(workload, WORKLOAD_WARM, workload_now() - begun);
+	begun = workload_now();
+	outcome->wrong += walk(workload, loop, outcome->operations);
+	outcome->value = (double)(workload_now() - begun) / (double)outcome->operations;
+	outcome->possible = true;
+}
+
+static void time_misses(struct workload *workload, struct outcome *outcome)
+{
+	const struct keypack *pack = workload->pack;
+	uint64_t left, warm = pack->missing.count < WORKLOAD_WARM ? pack->missing.count : WORKLOAD_WARM;
+	const unsigned char *at = keypack_first(pack, &pack->missing);
+	int64_t begun = workload_now();
+
+	outcome->wrong += loop_miss(workload->peer, &at, warm, false);
+	outcome->operations = left = affordable(workload, warm, workload_now() - begun);
+	begun = workload_now();
+	while (left > 0) {
+		uint64_t now = left < pack->missing.count ? left : pack->missing.count;
+
+		at = keypack_first(pack, &pack->missing);
+		outcome->wrong += loop_miss(workload->peer, &at, now, false);
+		left -= now;
+	}
+	outcome->value = (double)(workload_now() - begun) / (double)outcome->operations;
+	outcome->possible = true;
+}
+
+/* A stretch of the access list in which each key stands once, and another one with the same keys: for works that change flags in the
+ * first and change them back in the second. Where blocks are short a stretch is a whole one, and the second has another order. */
+struct stretches {
+	const unsigned char *there, *back;
+	size_t count;
+};
+
+static const unsigned char *skip_records(const unsigned char *record, uint64_t count)
+{
+	struct keypack_key key;
+
+	while (count-- > 0)
+		record = keypack_read(record, &key);
+	return record;
+}
+
+/* From record number `start` on, if there is one block alone; in the others the stretch ends with the block. */
+static struct stretches choose_stretches(const struct workload *workload, uint64_t operations, uint64_t start)
+{
+	const struct keypack *pack = workload->pack;
+	const unsigned char *first = keypack_first(pack, &pack->access);
+	struct stretches stretches = {first, first, (size_t)pack->block};
+
+	if (pack->access.count > pack->block) {
+		stretches.back = skip_records(first, pack->block);
+		return stretches;
+	}
+	stretches.there = stretches.back = skip_records(first, start);
+	stretches.count = (size_t)(pack->block - start);
+	if (stretches.count > operations / 2)
+		stretches.count = (size_t)(operations / 2);
+	return stretches;
+}
+
+static int64_t run_loop(struct workload *workload, workload_loop *loop, const unsigned char *from, size_t count, bool invert,
+                        struct outcome *outcome)
+{
+	int64_t begun = workload_now();
+
+	outcome->wrong += loop(workload->peer, &from, count, invert);
+	return workload_now() - begun;
+}
+
+static void time_flips(struct workload *workload, struct outcome *outcome)
+{
+	struct stretches stretches = choose_stretches(workload, WORKLOAD_LEAST, 0);
+	int64_t took = run_loop(workload, loop_set, stretches.there, stretches.count, true, outcome);
+	uint64_t wanted;
+
+	/* Read back what has been set. */
+	run_loop(workload, loop_get, stretches.there, stretches.count, true, outcome);
+	took += run_loop(workload, loop_set, stretches.back, stretches.count, false, outcome);
+	run_loop(workload, loop_get, stretches.there, stretches.count, false, outcome);
+
+	wanted = affordable(workload, 2 * stretches.count, took);
+	stretches = choose_stretches(workload, wanted, 0);
+	took = 0;
+	while (outcome->operations < wanted) {
+		took += run_loop(workload, loop_set, stretches.there, stretches.count, true, outcome);
+		took += run_loop(workload, loop_set, stretches.back, stretches.count, false, outcome);
+		outcome->operations += 2 * stretches.count;
+	}
+	outcome->value = (double)took / (double)outcome->operations;
+	outcome->possible = true;
+}
+
+static void time_same(struct workload *workload, struct outcome *outcome)
+{
+	time_walk(workload, loop_set, outcome);
+	outcome->wrong += walk(workload, loop_get, WORKLOAD_LEAST);
+}
+
+/* Marks against doing things twice: each second one is new. They are deleted again without being timed; so that the table does not
+ * grow much, that happens whenever it has a sixteenth more. */
+static uint64_t loop_absent(struct peer *peer, const unsigned char **at, const unsigned char **missing, size_t count)
+{
+	const unsigned char *known = *at, *new_one = *missing;
+	struct keypack_key key;
+	uint64_t wrong = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		known = keypack_read(known, &key);
+		wrong += peer_set_if_absent(peer, key.bytes, key.length, !key_value(&key));
+		new_one = keypack_read(new_one, &key);
+		wrong += !peer_set_if_absent(peer, key.bytes, key.length, true);
+	}
+	*at = known;
+	*missing = new_one;
+	return wrong;
+}
+
+static int64_t absent_once(struct workload *workload, struct stretches stretches, struct outcome *outcome)
+{
+	const unsigned char *first = keypack_first(workload->pack, &workload->pack->missing), *missing = first, *at = stretches.there;
+	int64_t begun = workload_now(), took;
+
+	outcome->wrong += loop_absent(workload->peer, &at, &missing, stretches.count);
+	took = workload_now() - begun;
+	run_loop(workload, loop_delete, first, stretches.count, false, outcome);
+	return took;
+}
+
+static void time_absent(struct workload *workload, struct outcome *outcome)
+{
+	uint64_t most = workload->pack->load.count / 16 + 1, wanted;
+	struct stretches stretches = choose_stretches(workload, WORKLOAD_LEAST, 0);
+	int64_t took;
+
+	if (most > workload->pack->missing.count)
+		most = workload->pack->missing.count;
+	if (stretches.count > most)
+		stretches.count = (size_t)most;
+	took = absent_once(workload, stretches, outcome);
+	wanted = affordable(workload, 2 * stretches.count, took);
+	stretches = choose_stretches(workload, wanted, 0);
+	if (stretches.count > most)
+		stretches.count = (size_t)most;
+	took = 0;
+	while (outcome->operations < wanted) {
+		took += absent_once(workload, stretches, outcome);
+		outcome->operations += 2 * stretches.count;
+	}
+	outcome->value = (double)took / (double)outcome->operations;
+	outcome->possible = true;
+}
+
+/* Each flag is deleted and another one inserted; then the other way round. */
+static uint64_t loop_churn(struct peer *peer, const unsigned char *gone, const unsigned char *come, size_t count)
+{
+	struct keypack_key key;
+	uint64_t wrong = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		gone = keypack_read(gone, &key);
+		wrong += !peer_delete(peer, key.bytes, key.length);
+		come = keypack_read(come, &key);
+		wrong += !peer_set(peer, key.bytes, key.length, key_value(&key));
+	}
+	return wrong;
+}
+
+static int64_t churn_once(struct workload *workload, struct stretches stretches, struct outcome *outcome)
+{
+	const unsigned char *missing = keypack_first(workload->pack, &workload->pack->missing);
+	int64_t begun = workload_now();
+
+	outcome->wrong += loop_churn(workload->peer, stretches.there, missing, stretches.count);
+	outcome->wrong += loop_churn(workload->peer, missing, stretches.there, stretches.count);
+	return workload_now() - begun;
+}
+
+static struct stretches churn_stretches(const struct workload *workload, uint64_t operations)
+{
+	struct stretches stretches = choose_stretches(workload, operations / 2, 0);
+
+	if (stretches.count > workload->pack->missing.count)
+		stretches.count = (size_t)workload->pack->missing.count;
+	return stretches;
+}
+
+static void time_churn(struct workload *workload, struct outcome *outcome)
+{
+	struct stretches stretches = churn_stretches(workload, WORKLOAD_LEAST);
+	int64_t took = churn_once(workload, stretches, outcome);
+	uint64_t wanted = affordable(workload, 4 * stretches.count, took);
+
+	stretches = churn_stretches(workload, wanted);
+	took = 0;
+	while (outcome->operations < wanted) {
+		took += churn_once(workload, stretches, outcome);
+		outcome->operations += 4 * stretches.count;
+	}
+	outcome->value = (double)took / (double)outcome->operations;
+	outcome->possible = true;
+	run_loop(workload, loop_get, stretches.there, stretches.count, false, outcome);
+}
+
+/* ------------------------------------------------------------------------------------------------- handles */
+
+#ifdef PEER_HANDLE
+/* Handles in the order in which they are read. They lie one behind the other, as those of a program that opens all at its start. */
+struct handles {
+	peer_handle **handle;
+	bool *wanted;
+	size_t count;
+};
+
+static void handles_close(struct handles *handles)
+{
+	for (size_t i = 0; i < handles->count; i++)
+		peer_handle_close(handles->handle[i]);
+	free(handles->handle);
+	free(handles->wanted);
+}
+
+static bool handles_open(struct handles *handles, struct workload *workload)
+{
+	const struct keypack *pack = workload->pack;
+	const unsigned char *record = keypack_first(pack, &pack->access);
+	size_t most = pack->block < WORKLOAD_HANDLES ? (size_t)pack->block : WORKLOAD_HANDLES;
+	struct keypack_key key;
+
+	handles->count = 0;
+	handles->handle = (peer_handle **)calloc(most, sizeof *handles->handle);
+	handles->wanted = (bool *)calloc(most, sizeof *handles->wanted);
+	if (!handles->handle || !handles->wanted)
+		return false;
+	for (; handles->count < most; handles->count++) {
+		record = keypack_read(record, &key);
+		handles->wanted[handles->count] = key_value(&key);
+		handles->handle[handles->count] = peer_handle_open(workload->peer, key.bytes, key.length);
+		if (!handles->handle[handles->count])
+			return false;
+	}
+	return true;
+}
+
+static uint64_t loop_handles(const struct handles *handles)
+{
+	uint64_t wrong = 0;
+
+	for (size_t i = 0; i < handles->count; i++)
+		wrong += peer_handle_get(handles->handle[i]) != handles->wanted[i];
+	return wrong;
+}
+
+static uint64_t loop_hot(const struct handles *handles, uint64_t count)
+{
+	peer_handle *handle = handles->handle[0];
+	bool wanted = handles->wanted[0];
+	uint64_t wrong = 0;
+
+	for (uint64_t i = 0; i < count; i++)
+		wrong += peer_handle_get(handle) != wanted;
+	return wrong;
+}
+
+static void time_handles(struct workload *workload, struct outcome *outcome, bool hot)
+{
+	struct handles handles;
+	int64_t begun, took;
+	uint64_t wanted;
+
+	if (!handles_open(&handles, workload)) {
+		handles_close(&handles);
+		outcome->wrong++;
+		return;
+	}
+	begun = workload_now();
+	outcome->wrong += hot ? loop_hot(&handles, handles.count) : loop_handles(&handles);
+	wanted = affordable(workload, handles.count, workload_now() - begun);
+	begun = workload_now();
+	while (outcome->operations < wanted) {
+		outcome->wrong += hot ? loop_hot(&handles, wanted) : loop_handles(&handles);
+		outcome->operations += hot ? wanted : handles.count;
+	}
+	took = workload_now() - begun;
+	outcome->value = (double)took / (double)outcome->operations;
+	outcome->possible = true;
+	handles_close(&handles);
+}
+#endif
+
+/* ----------------------------------------------------------------------------------------- filling a table */
+
+/* Memory of the process's own in bytes, without what it shares with others through files. */
+static size_t own_memory(void)
+{
+	FILE *file = fopen("/proc/self/status", "re");
+	char line[128];
+	size_t kilobytes = 0;
+
+	while (file && fgets(line, sizeof line, file))
+		sscanf(line, "RssAnon: %zu", &kilobytes);
+	if (file)
+		fclose(file);
+	return kilobytes * 1024;
+}
+
+static void empty_table(struct workload *workload)
+{
+	if (workload->peer)
+		peer_close(workload->peer);
+	workload->memory_before = own_memory();
+	workload->peer = peer_open(workload->directory, (size_t)workload->pack->load.count);
+	workload->experimented = false;
+}
+
+/* Sets every key once. With longest, each call is timed: in *longest goes the longest one in which the scheduler left the processor to
+ * this thread, in *interrupted the longest of all. */
+static uint64_t fill(struct workload *workload, double *longest, double *interrupted)
+{
+	const struct keypack *pack = workload->pack;
+	const unsigned char *record = keypack_first(pack, &pack->load);
+	struct keypack_key key;
+	struct rusage usage;
+	uint64_t wrong = 0;
+	long taken;
+	int64_t last;
+
+	if (!longest)
+		return loop_set(workload->peer, &record, (size_t)pack->load.count, false);
+	getrusage(RUSAGE_THREAD, &usage);
+	taken = usage.ru_nivcsw;
+	*longest = *interrupted = 0;
+	last = workload_now();
+	for (uint64_t i = 0; i < pack->load.count; i++) {
+		int64_t now;
+
+		record = keypack_read(record, &key);
+		wrong += !peer_set(workload->peer, key.bytes, key.length, key_value(&key));
+		now = workload_now();
+		if ((double)(now - last) > *longest) {
+			getrusage(RUSAGE_THREAD, &usage);
+			if (usage.ru_nivcsw == taken)
+				*longest = (double)(now - last);
+			if ((double)(now - last) > *interrupted)
+				*interrupted = (double)(now - last);
+			taken = usage.ru_nivcsw;
+			now = workload_now();
+		}
+		last = now;
+	}
+	return wrong;
+}
+
+/* All keys are there with their values; of slow tables only some are looked up. */
+static uint64_t verify(struct workload *workload, int64_t filled_ns)
+{
+	const struct keypack *pack = workload->pack;
+	const unsigned char *record = keypack_first(pack, &pack->load);
+	uint64_t count = pack->load.count;
+
+	if (filled_ns > INT64_C(5000000000) && count > 100000)
+		count = 100000;
+	return loop_get(workload->peer, &record, (size_t)count, false);
+}
+
+static void time_fill(struct workload *workload, struct outcome *outcome, bool one_by_one)
+{
+	double longest, interrupted;
+	int64_t begun, took;
+
+	empty_table(workload);
+	if (!workload->peer) {
+		outcome->wrong++;
+		return;
+	}
+	outcome->operations = workload->pack->load.count;
+	begun = workload_now();
+	outcome->wrong += fill(workload, one_by_one ? &longest : NULL, &interrupted);
+	took = workload_now() - begun;
+	outcome->value = one_by_one ? longest : (double)took / (double)outcome->operations;
+	if (one_by_one)
+		outcome_add(outcome, "longest_of_all", interrupted);
+	outcome->wrong += verify(workload, took);
+	outcome->possible = true;
+}
+
+static void time_list(struct workload *workload, struct outcome *outcome)
+{
+	const struct keypack *pack = workload->pack;
+	const unsigned char *record = keypack_first(pack, &pack->load);
+	size_t wanted = 0, trues;
+	struct keypack_key key;
+	int64_t begun;
+
+	for (uint64_t i = 0; i < pack->load.count; i++) {
+		record = keypack_read(record, &key);
+		wanted += key_value(&key);
+	}
+	begun = workload_now();
+	do {
+		trues = 0;
+		outcome->wrong += peer_list(workload->peer, &trues) != pack->load.count;
+		outcome->wrong += trues != wanted;
+		outcome->operations += pack->load.count;
+	} while (workload_now() - begun < workload->budget_ns);
+	outcome->value = (double)(workload_now() - begun) / (double)outcome->operations;
+	outcome->possible = true;
+}
+
+/* Bytes a flag of a table that has just been filled, by a process that has done nothing else. */
+static void weigh(struct workload *workload, struct outcome *outcome)
+{
+	size_t bytes = peer_memory(workload->peer);
+
+	outcome->possible = true;
+	outcome->operations = workload->pack->load.count;
+	if (bytes == 0)
+		bytes = own_memory() - workload->memory_before;
+	outcome->value = (double)bytes / (double)outcome->operations;
+}
+
+#include "workteam.h"
+
+/* ------------------------------------------------------------------------------------------------ all works */
+
+static bool takes_several(enum work work)
+{
+	return work == WORK_MIX || work == WORK_TOGGLE || work == WORK_DISTURBED || work == WORK_SAME_LINE || work == WORK_EXPERIMENT;
+}
+
+/* Does one work on the table, filling it first if it has to be and is not. */
+static void workload_do(struct workload *workload, enum work work, struct outcome *outcome)
+{
+	*outcome = outcome_nothing;
+	if (PEER_ALONE && takes_several(work))
+		return;
+	if (work == WORK_INSERT || work == WORK_LONGEST) {
+		time_fill(workload, outcome, work == WORK_LONGEST);
+		return;
+	}
+	if (!workload->peer || workload->experimented) {
+		time_fill(workload, outcome, false);
+		if (!outcome->possible || outcome->wrong)
+			return;
+		*outcome = outcome_nothing;
+	}
+	switch (work) {
+	case WORK_GET:
+		time_walk(workload, loop_get, outcome);
+		break;
+	case WORK_DEPENDENT:
+		time_walk(workload, loop_dependent, outcome);
+		break;
+	case WORK_MISS:
+		time_misses(workload, outcome);
+		break;
+#ifdef PEER_HANDLE
+	case WORK_HANDLE:
+	case WORK_HOT:
+		time_handles(workload, outcome, work == WORK_HOT);
+		break;
+#endif
+#ifdef PEER_GET_MANY
+	case WORK_MANY16:
+		time_walk(workload, loop_many16, outcome);
+		break;
+	case WORK_MANY32:
+		time_walk(workload, loop_many32, outcome);
+		break;
+#endif
+	case WORK_FLIP:
+		time_flips(workload, outcome);
+		break;
+	case WORK_SAME:
+		time_same(workload, outcome);
+		break;
+	case WORK_ABSENT:
+		time_absent(workload, outcome);
+		break;
+	case WORK_CHURN:
+		time_churn(workload, outcome);
+		break;
+	case WORK_LIST:
+		if (!PEER_NO_LIST)
+			time_list(workload, outcome);
+		break;
+	case WORK_MEMORY:
+		weigh(workload, outcome);
+		break;
+	case WORK_MIX:
+		time_mix(workload, outcome);
+		break;
+	case WORK_EXPERIMENT:
+		time_experiment(workload, outcome);
+		break;
+	case WORK_TOGGLE:
+		time_toggles(workload, outcome);
+		break;
+	case WORK_DISTURBED:
+	case WORK_SAME_LINE:
+		time_disturbed(workload, outcome, work == WORK_SAME_LINE);
+		break;
+#ifdef PEER_ATTACH
+	case WORK_ATTACH:
+		time_attach(workload, outcome);
+		break;
+#endif
+	default:
+		break;
+	}
+}
+
+#endif

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * Copyright (c) The flagstore authors
+ *
+ * flagctl health: one word for a probe, and the reason. Reads only, takes no lock. */
+#include <flagstore.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "attach.h"
+#include "commands.h"
+#include "describe.h"
+#include "output.h"
+#include "quantity.h"
+
+enum {
+	SEATS_MAX = 8192,
+};
+
+static bool deep;
+static uint64_t patience_ms = 1000;
+
+struct health {
+	const char *word;
+	int status;
+	char reason[512];
+};
+
+static void healthy(struct health *health)
+{
+	*health = (struct health){"HEALTHY", STATUS_DONE, "nothing is wrong"};
+}
+
+/* What keeps everybody from attaching. Failures that say nothing of the segment are the command's own. */
+static bool judge_failure(int error, struct health *health)
+{
+	switch (error) {
+	case FLAGSTORE_ECORRUPT:
+	case FLAGSTORE_ETRUNCATED:
+	case FLAGSTORE_ENOTREADY:
+	case FLAGSTORE_ENOTSEGMENT:
+		*health = (struct health){.word = "CORRUPT", .status = STATUS_NO};
+		break;
+	case FLAGSTORE_ETIMEDOUT:
+		*health = (struct health){.word = "BLOCKED", .status = STATUS_AGAIN};
+		break;
+	default:
+		return false;
+	}
+	snprintf(health->reason, sizeof health->reason, "%s", flagstore_detail());
+	return true;
+}
+
+/* Somebody who has had a lock for long, or waits for one. */
+static bool is_blocked(const flagstore *store, struct health *health)
+{
+	struct flagstore_seat *seats = calloc(SEATS_MAX, sizeof *seats);
+	const struct flagstore_seat *worst = NULL;
+	size_t count;
+
+	if (!seats)
+		failure_memory();
+	count = flagstore_seats(store, seats, SEATS_MAX);
+	for (size_t i = 0; i < count && i < SEATS_MAX; i++)
+		if (seats[i].alive && seats[i].activity != FLAGSTORE_IDLE && seats[i].since_ns > (int64_t)patience_ms * 1000000 &&
+		    (!worst || seats[i].since_ns > worst->since_ns))
+			worst = &seats[i];
+	if (worst) {
+		*health = (struct health){.word = "BLOCKED", .status = STATUS_AGAIN};
+		snprintf(health->reason, sizeof health->reason, "%s/%d has been %s, shard %" PRIu32 ", for %s; see `flaginspect locks'",
+		         describe_writer(store, worst->worker).text, (int)worst->thread, flagstore_activity_name((int)worst->activity), worst->shard,
+		         duration_text((uint64_t)worst->since_ns).text);
+	}
+	free(seats);
+	return worst != NULL;
+}
+
+static void first_finding(const struct flagstore_finding *finding, void *argument)
+{
+	struct health *health = argument;
+
+	if (!*health->reason)
+		snprintf(health->reason, sizeof health->reason, "%s: %s", finding->kind, finding->text);
+}
+
+static int look_deep(flagstore *store, struct health *health)
+{
+	struct health found = {.word = "CORRUPT", .status = STATUS_NO};
+	uint64_t findings = 0;
+	uint32_t skipped = 0;
+	size_t length;
+	int error = flagstore_check(store, first_finding, &found, &findings, &skipped);
+
+	if (error)
+		return error;
+	if (findings) {
+		*health = found;
+		length = strlen(health->reason);
+		snprintf(health->reason + length, sizeof health->reason - length, " (and %" PRIu64 " more findings; see `flaginspect check')", findings - 1);
+	} else if (skipped) {
+		*health = (struct health){.word = "BLOCKED", .status = STATUS_AGAIN};
+		snprintf(health->reason, sizeof health->reason, "%" PRIu32 " shards were changing, or held, all the time; see `flaginspect locks'", skipped);
+	}
+	return FLAGSTORE_OK;
+}
+
+static int look(flagstore *store, struct health *health)
+{
+	struct flagstore_info info;
+	int error = flagstore_info(store, &info);
+
+	if (error)
+		return error;
+	healthy(health);
+	if (info.truncated) {
+		*health = (struct health){"CORRUPT", STATUS_NO, "its file was cut short"};
+		return FLAGSTORE_OK;
+	}
+	if (info.retired) {
+		*health = (struct health){"CORRUPT", STATUS_NO, "it has been unlinked; those who are attached should attach anew"};
+		return FLAGSTORE_OK;
+	}
+	if (info.conflicts)
+		snprintf(health->reason, sizeof health->reason, "the guard has seen %" PRIu64 " conflicts; --deep tells whether they left damage",
+		         info.conflicts);
+	if (is_blocked(store, health) || !deep)
+		return FLAGSTORE_OK;
+	return look_deep(store, health);
+}
+
+static int run(int count, char **operands)
+{
+	struct flagstore_options options = FLAGSTORE_OPTIONS_INIT;
+	struct health health;
+	flagstore *store = NULL;
+	int error;
+
+	(void)count;
+	options.flags = FLAGSTORE_READ_ONLY;
+	options.lock_wait_ms = (uint32_t)patience_ms;
+	error = flagstore_attach(operands[0], &options, &store);
+	if (!error)
+		error = look(store, &health);
+	if (error && !judge_failure(error, &health)) {
+		flagstore_close(store);
+		return failure_of_library(error);
+	}
+	flagstore_close(store);
+	if (cli_json)
+		output_json(json_pack("{s:s, s:o, s:b}", "health", health.word, "reason", output_text(health.reason), "deep", (int)deep));
+	else
+		printf("%s %s\n", health.word, health.reason);
+	return health.status;
+}
+
+static const struct cli_option options_of_health[] = {
+	CLI_SWITCH('d', "deep", &deep, "check the whole table, too"),
+	CLI_DURATION('p', "patience", "TIME", NULL, &patience_ms, 1, 3600000, "how long a lock may be held or waited for (1s)"),
+	CLI_OPTIONS_END,
+};
+
+const struct cli_command command_health = {
+	.name = "health",
+	.operands = "NAME",
+	.least = 1,
+	.most = 1,
+	.summary = "say HEALTHY, BLOCKED or CORRUPT, and why",
+	.options = options_of_health,
+	.run = run,
+};

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * Copyright (c) The flagstore authors
+ *
+ * lines.h: from an address in a module to function, file and line. */
+#ifndef LINES_H
+#define LINES_H
+
+#include <flagstore.h>
+
+enum {
+	LINES_SIZE = 512,
+};
+
+/* "function at file.c:12 (module+0x123)", as much of it as can be told. */
+void lines_resolve(const struct flagstore_module *module, uint64_t offset, char *text, size_t size);
+
+/* Lets go of what was kept for the next time. */
+void lines_end(void);
+
+#endif

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * Copyright (c) The flagstore authors
+ *
+ * flaginspect repair: the only command that writes to the segment.
+ *
+ * First the repair is done in a private copy: that shows what will happen, and what stands in slots that can't be believed goes into a
+ * file before anything is touched. Then it is done in the segment under all its locks, and the segment is checked. */
+#include "repair.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "commands.h"
+#include "keytext.h"
+#include "output.h"
+#include "source.h"
+
+static bool dry_run;
+static const char *quarantine_file;
+
+enum {
+	KINDS = FS_REPAIR_LOST + 1,
+};
+
+static const char *const kinds[KINDS] = {"fixed", "sealed", "moved", "dropped", "quarantined", "lost"};
+
+/* What was done, or would be. Collected, since the locks are held meanwhile. */
+struct doings {
+	json_t *list;
+	json_t *quarantine;
+	uint64_t count[KINDS];
+};
+
+static void note(const struct fs_repair_done *done, void *argument)
+{
+	struct doings *doings = argument;
+	json_t *item = json_pack("{s:s, s:o, s:I, s:s, s:o, s:o}", "what", kinds[done->kind], "shard",
+	                         done->shard == UINT32_MAX ? json_null() : json_integer(done->shard), "offset", (json_int_t)done->offset, "text",
+	                         done->text, "key", done->key ? json_string(keytext_encode(done->key, done->length).text) : json_null(), "value",
+	                         done->key ? json_boolean(done->value) : json_null());
+	char bytes[2 * FS_LINE + 1];
+
+	if (!item || json_array_append_new(doings->list, item) != 0)
+		failure_memory();
+	doings->count[done->kind]++;
+	if (!done->bytes || (done->kind != FS_REPAIR_QUARANTINE && done->kind != FS_REPAIR_DROPPED))
+		return;
+	for (size_t i = 0; i < FS_LINE; i++)
+		snprintf(bytes + 2 * i, 3, "%02x", done->bytes[i]);
+	item = json_copy(item);
+	json_object_set_new(item, "bytes", json_string(bytes));
+	json_array_append_new(doings->quarantine, item);
+}
+
+static void begin(struct doings *doings)
+{
+	*doings = (struct doings){json_array(), json_array(), {0}};
+}
+
+static void end(struct doings *doings)
+{
+	json_decref(doings->list);
+	json_decref(doings->quarantine);
+}
+
+/* -------------------------------------------------------------------------------------------------- quarantine */
+
+static int write_lines(int file, const char *path, json_t *quarantine)
+{
+	FILE *stream = fdopen(file, "w");
+	json_t *item;
+	size_t i;
+	bool written;
+
+	if (!stream)
+		return failure_errno(STATUS_CREATE, "%s can't be written", path);
+	json_array_foreach(quarantine, i, item) {
+		json_dumpf(item, stream, JSON_COMPACT);
+		fputc('\n', stream);
+	}
+	written = fflush(stream) == 0 && !ferror(stream) && fsync(fileno(stream)) == 0;
+	if (!written)
+		(void)failure_errno(STATUS_OUTPUT, "%s can't be written; nothing has been repaired", path);
+	fclose(stream);
+	return written ? STATUS_DONE : STATUS_OUTPUT;
+}
+
+/* Evidence is never overwritten: the name gets a number. */
+static int write_quarantine(const struct source *source, json_t *quarantine, char *path, size_t size)
+{
+	const char *slash = strrchr(source->store->path, '/');
+	int file;
+
+	if (!json_array_size(quarantine)) {
+		*path = 0;
+		return STATUS_DONE;
+	}
+	if (quarantine_file)
+		snprintf(path, size, "%s", quarantine_file);
+	else
+		snprintf(path, size, "%.255s.quarantine", slash ? slash + 1 : source->store->path);
+	file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	for (int i = 1; file < 0 && errno == EEXIST && !quarantine_file && i < 10000; i++) {
+		snprintf(path, size, "%.255s.quarantine.%d", slash ? slash + 1 : source->store->path, i);
+		file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	}
+	if (file < 0)
+		return failure_errno(STATUS_CREATE, "%s can't be created for what can't be believed; nothing has been repaired", path);
+	return write_lines(file, path, quarantine);
+}
+
+/* ------------------------------------------------------------------------------------------------------ report */
+
+static bool is_loss(const char *what)
+{
+	return strcmp(what, "lost") == 0 || strcmp(what, "quarantined") == 0;
+}
+
+static void print_doing(json_t *item)
+{
+	const char *key = json_string_value(json_object_get(item, "key"));
+	json_t *shard = json_object_get(item, "shard");
+
+	printf("%s:", json_string_value(json_object_get(item, "what")));
+	if (!json_is_null(shard))
+		printf(" shard %" JSON_INTEGER_FORMAT ",", json_integer_value(shard));
+	printf(" offset %#" PRIx64 ": %s", (uint64_t)json_integer_value(json_object_get(item, "offset")),
+	       json_string_value(json_object_get(item, "text")));
+	if (key)
+		printf("; key %s, %s", key, json_is_true(json_object_get(item, "value")) ? "true" : "false");
+	putchar('\n');
+}
+
+/* Which flags nobody will find any more. The key of a slot that can't be believed is what stands there, right or wrong. */
+static void print_losses(json_t *list)
+{
+	json_t *item;
+	size_t i;
+
+	json_array_foreach(list, i, item) {
+		const char *key = json_string_value(json_object_get(item, "key"));
+
+		if (is_loss(json_string_value(json_object_get(item, "what"))))
+			printf("lost key: %s\n", key ? key : "one that can't be told");
+	}
+}
+
+static json_t *losses_json(json_t *list)
+{
+	json_t *losses = json_array(), *item;
+	size_t i;
+
+	json_array_foreach(list, i, item)
+		if (is_loss(json_string_value(json_object_get(item, "what"))))
+			json_array_append(losses, json_object_get(item, "key"));
+	return losses;
+}
+
+static void print_result(const struct doings *doings, const char *path, uint64_t findings)
+{
+	json_t *totals, *item;
+	size_t i;
+
+	if (cli_json) {
+		totals = json_object();
+		for (i = 0; i < KINDS; i++)
+			json_object_set_new(totals, kinds[i], json_integer((json_int_t)doings->count[i]));
+		output_json(json_pack("{s:b, s:O, s:o, s:o, s:o, s:I}", "dry_run", (int)dry_run, "done", doings->list, "by_kind", totals, "lost_keys",
+		                      losses_json(doings->list), "quarantine", *path ? output_text(path) : json_null(), "findings_left",
+		                      (json_int_t)findings));
+		return;
+	}
+	json_array_foreach(doings->list, i, item)
+		print_doing(item);
+	print_losses(doings->list);
+	for (i = 0; i < KINDS; i++)
+		printf("%s%" PRIu64 " %s", i ? ", " : dry_run ? "would be: " : "", doings->count[i], kinds[i]);
+	printf("; %" PRIu64 " findings %s\n", findings, dry_run ? "would be left" : "left");
+	if (*path)
+		printf("what was in slots that are given up is in %s\n", path);
+}
+
+/* -------------------------------------------------------------------------------------------------------- work */
+
+/* Puts the constants right in the file, so that one can attach. Workers that are attached have their own copy of them. */
+static int mend_constants(const struct source *source)
+{
+	int file = open(source->store->path, O_WRONLY | O_CLOEXEC);
+	ssize_t written = file < 0 ? -1 : pwrite(file, &source->store->constants, sizeof source->store->constants, 0);
+
+	if (file >= 0)
+		close(file);
+	if (written != (ssize_t)sizeof source->store->constants)
+		return failure_errno(STATUS_DENIED, "the header of %s can't be written", source->store->path);
+	return STATUS_DONE;
+}
+
+/* The segment's state is the one thing besides the constants that keeps a writer from attaching. */
+static int mend_state(const struct source *source)
+{
+	const struct fs_header *header = (const void *)source->store->map;
+	uint32_t state = atomic_load_explicit(&header->state, memory_order_relaxed), ready = FS_READY;
+	int file, status = STATUS_DONE;
+
+	if (state <= FS_RETIRED && state != FS_CREATING)
+		return STATUS_DONE;
+	file = open(source->store->path, O_WRONLY | O_CLOEXEC);
+	if (file < 0 || pwrite(file, &ready, sizeof ready, offsetof(struct fs_header, state)) != sizeof ready)
+		status = failure_errno(STATUS_DENIED, "the header of %s can't be written", source->store->path);
+	if (file >= 0)
+		close(file);
+	return status;
+}
+
+static int attach_writer(const struct source *source, flagstore **store)
+{
+	char *path = realpath(source->store->path, NULL);
+	int error, status = source->mended ? mend_constants(source) : STATUS_DONE;
+
+	if (!path)
+		failure_memory();
+	if (!status)
+		status = mend_state(source);
+	if (!status) {
+		error = flagstore_attach(path, NULL, store);
+		status = error ? failure_of_library(error) : STATUS_DONE;
+	}
+	free(path);
+	return status;
+}
+
+static int repair_segment(const struct source *source, struct doings *doings, uint64_t *findings)
+{
+	flagstore *store;
+	int error, status = attach_writer(source, &store);
+
+	if (status)
+		return status;
+	error = fs_repair(store, false, note, doings);
+	if (!error)
+		error = flagstore_check(store, NULL, NULL, findings, NULL);
+	flagstore_close(store);
+	return error ? failure_of_library(error) : STATUS_DONE;
+}
+
+static int repair_copy(struct source *source, struct doings *doings, uint64_t *findings)
+{
+	const struct fs_checking how = {.still = true};
+	int error = source_make_private(source);
+
+	if (!error)
+		error = fs_repair(source->store, true, note, doings);
+	/* As if nobody could write to it: a check that takes no lock. */
+	source->store->write_map = NULL;
+	if (!error)
+		error = fs_check(source->store, &how, NULL, NULL, findings, NULL);
+	return error ? failure_of_library(error) : STATUS_DONE;
+}
+
+static int repair(struct source *source)
+{
+	struct doings plan, doings;
+	uint64_t findings = 0;
+	char path[PATH_MAX] = "";
+	int status;
+
+	if (!source->table || (*source->damage && !source->mended))
+		return failure(STATUS_UNUSABLE, "%s can't be repaired: %s. Save what can be read: `flaginspect dump %s'", source->store->path, source->damage,
+		               source->store->path);
+	begin(&plan);
+	begin(&doings);
+	status = repair_copy(source, &plan, &findings);
+	if (!status && !dry_run)
+		status = write_quarantine(source, plan.quarantine, path, sizeof path);
+	if (!status && !dry_run)
+		status = repair_segment(source, &doings, &findings);
+	if (!status)
+		print_result(dry_run ? &plan : &doings, path, findings);
+	if (!status && (findings || (dry_run ? plan : doings).count[FS_REPAIR_LOST] || (dry_run ? plan : doings).count[FS_REPAIR_QUARANTINE]))
+		status = STATUS_NO;
+	end(&plan);
+	end(&doings);
+	return status;
+}
+
+static int run(int count, char **operands)
+{
+	struct source source;
+	int status = source_open(operands[0], &source);
+
+	(void)count;
+	if (status)
+		return status;
+	status = repair(&source);
+	source_close(&source);
+	return status;
+}
+
+static const struct cli_option options[] = {
+	CLI_SWITCH('n', "dry-run", &dry_run, "change nothing, print what would be done"),
+	CLI_TEXT('q', "quarantine", "FILE", &quarantine_file, "where what can't be believed is kept (./flagstore.NAME.quarantine)"),
+	CLI_OPTIONS_END,
+};
+
+const struct cli_command command_repair = {
+	.name = "repair",
+	.operands = "NAME",
+	.least = 1,
+	.most = 1,
+	.summary = "make a damaged segment sound again while workers go on",
+	.options = options,
+	.run = run,
+};

@@ -1,0 +1,100 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+# Copyright (c) The flagstore authors
+#
+# flaginspect-repair.sh: damage of each kind is repaired, no readable flag is lost without being named, and workers go on meanwhile.
+set -u
+. "$(dirname "$0")/flaginspect.sh"
+
+cd "$work" || exit 1
+long=$(printf 'l%.0s' $(seq 100))
+flagctl create t --shards 4 --max-size 8M && flagctl import t "$top_srcdir/tests/data/postgresql.tsv" >out || exit 1
+flagctl batch t "$long=true" this.is.overwritten=true gone=true >out && flagctl delete t gone
+flagctl export t >flags
+file=$FLAGSTORE_DIR/flagstore.t
+cp "$file" "$work/sound"
+
+# A copy that attaches: with the room that its header says.
+restore() {
+	cat "$work/sound" >"$file" && fallocate -l 8M "$file"
+}
+# same_flags [KEY...]: all flags are as they were, but for these
+same_flags() {
+	local keys=$1
+
+	diff <(grep -vxF -f <(printf '%s' "$keys") flags) <(flagctl export t)
+}
+repaired() {
+	flaginspect repair t >out 2>&1
+	cat out
+	flagctl check t && flaginspect check t
+}
+
+check "a sound segment has nothing to repair" says 0 '^0 fixed, 0 sealed, 0 moved, 0 dropped, 0 quarantined, 0 lost; 0 findings left$' flaginspect repair t
+check "and is as before" same_flags ''
+slot=$(slot_of t this.is.overwritten)
+poke "$file" $((slot + 30)) Z
+check "a dry run says what would be done" says 1 '^quarantined: shard [0-3], offset 0x[0-9a-f]+: .*; key this.Zs.overwritten, true$' flaginspect repair t --dry-run
+check "and that nothing is left" says 1 '^would be: .* 1 quarantined, 0 lost; 0 findings would be left' flaginspect repair t --dry-run
+check "and does nothing" says 1 '^1 findings' flaginspect check t
+check "a torn slot is given up, and named" says 1 '^lost key: this.Zs.overwritten$' flaginspect repair t
+check "its bytes are kept" ends 0 '"this.Zs.overwritten"' jq .key flagstore.t.quarantine
+check "the segment is sound" ends 0 '0 findings' flaginspect check t
+check "the other flags are there" same_flags $'this.is.overwritten\ttrue'
+flagctl set t this.is.overwritten true
+check "and it takes the flag again" same_flags ''
+
+restore
+slot=$(slot_of t "$long")
+poke "$file" $((slot + 20)) '\x55'
+check "a readable flag with a wrong check value is kept" ends 0 '[1,0,0]' json '[.by_kind.sealed, (.lost_keys | length), .findings_left]' flaginspect repair t
+check "with its value" same_flags ''
+
+restore
+slot=$(slot_of t this.is.overwritten)
+poke "$file" $((slot + 7)) '\x90'
+check "so is one with reserved bits" repaired
+check "all flags are there after it" same_flags ''
+
+# Everything that is made from other things, at once: counts, tags, a directory, the free lists, the heap's end.
+restore
+poke "$file" "$(offset live)" '\x63'
+bucket=$(flaginspect dump t --json | jq '.shards[1].buckets[0].offset')
+poke "$file" $((bucket + 20)) '\x00\x00\x00\x00\x00\x00\x00\x00\x07\x00\x00\x00'
+check "wrong tags and counts are findings" says 1 ' tag$' flaginspect check t
+check "and are repaired" repaired
+check "all flags" same_flags ''
+restore
+directory=$(flaginspect dump t --json --buckets | jq '.shards[2].directory_offset')
+poke "$file" "$directory" '\xff\xff\xff\xff\xff\xff\xff\xff'
+check "a directory entry that leads nowhere" says 1 '^directory: |^bucket: ' flaginspect check t
+check "costs readers its flags" eval '! same_flags "" >out'
+check "it is repaired" repaired
+check "and its flags are found again" same_flags ''
+restore
+poke "$file" 192 '\xff\xff\xff\x00'
+check "the heap's end" repaired
+check "does not matter for flags" same_flags ''
+restore
+poke "$file" "$(offset shards)" '\x05'
+check "a flipped bit of the header keeps workers out" ends 69 '' flagctl get t "$long"
+check "and is repaired" repaired
+check "with all flags" same_flags ''
+
+# While workers go on.
+restore
+(trap 'exit 0' TERM; while :; do flagctl batch t work.a=toggle >batch 2>&1 || flagctl set t work.a true; flagctl set t "work.$RANDOM" true; done) 2>worker.err &
+worker=$!
+slot=$(slot_of t this.is.overwritten)
+poke "$file" $((slot + 30)) Z
+poke "$file" "$(offset live)" '\x63'
+check "a repair beside a worker" says 1 '0 findings left$' flaginspect repair t --quarantine beside
+check "leaves a sound segment" ends 0 '0 findings' flagctl check t
+kill $worker
+wait $worker 2>/dev/null
+check "what the worker does meanwhile does not fail" [ ! -s worker.err ]
+check "evidence is not overwritten" fails 73 'nothing has been repaired' \
+	bash -c 'printf Z | dd of="$0" bs=1 seek=$1 conv=notrunc 2>dd; flaginspect repair t --quarantine beside' "$file" $(($(slot_of t work.a) + 30))
+poke sound "$(offset shards)" XXXXXXXX
+check "what can't be repaired is said" fails 69 "can't be repaired" flaginspect repair sound
+plan
