@@ -50,10 +50,9 @@ static void draw_title(const struct picture *picture, const struct phrase *healt
 	char clock[64];
 	int column = 8 + (int)strlen(name.text) + GAP, end = COLS;
 
-	snprintf(clock, sizeof clock, "%s %s", picture->paused ? "PAUSED" : duration_text(picture->interval_ms * 1000000).text,
+	/* The time without its milliseconds. */
+	snprintf(clock, sizeof clock, "%s  %.8s", picture->paused ? "PAUSED" : duration_text(picture->interval_ms * 1000000).text,
 	         picture->frame ? time_phrase(picture->frame->time_ms * 1000000).text : "");
-	if (picture->frame)
-		clock[strlen(clock) - 4] = '\0'; /* without the milliseconds */
 	if (COLS >= 60) {
 		end = COLS - (int)strlen(clock) - GAP;
 		put_right(0, clock);

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "lock.h"
 #include "recover.h"
 #include "sigbus.h"
 #include "slot.h"

@@ -46,7 +46,7 @@ static void crash(int signal)
 static void catch_crashes(void)
 {
 	static const int signals[] = {SIGSEGV, SIGABRT, SIGILL, SIGFPE};
-	struct sigaction action = {.sa_handler = crash, .sa_flags = SA_RESETHAND | SA_NODEFER};
+	struct sigaction action = {.sa_handler = crash, .sa_flags = (int)SA_RESETHAND | SA_NODEFER};
 
 	sigemptyset(&action.sa_mask);
 	for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
