@@ -212,14 +212,15 @@ static void draw_bottom(const struct picture *picture)
 static void draw_help(void)
 {
 	static const char *const lines[] = {
+		/* 40 columns at most, and 8 lines */
 		"1..5, tab  switch the view",
-		"s, S       sort by the next column, the one before",
+		"s, S       sort by next, previous column",
 		"r          reverse the order",
 		"space      pause, go on",
-		"+, -       a longer interval, a shorter one",
-		"arrows     scroll; also page up, page down, home",
-		"g          next guard mode, after a question",
-		"q          quit; ? this help; any key ends it",
+		"+, -       longer, shorter interval",
+		"arrows     scroll; page up, down, home",
+		"g          guard mode, after a question",
+		"q          quit; any key ends this help",
 	};
 
 	attron(A_BOLD);

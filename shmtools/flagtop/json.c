@@ -64,7 +64,7 @@ static json_t *thread(const struct frame *frame, size_t index)
 
 	return json_pack("{s:o, s:o, s:b, s:b, s:s, s:o, s:o, s:o, s:f, s:f, s:f, s:o}", "who", who(&thread->who), "name",
 	                 text(thread->name, sizeof thread->name), "alive", (int)thread->alive, "seated", (int)thread->seated, "state",
-	                 flagstore_activity_name(thread->activity), "shard", shard_number(thread->shard), "since_ns",
+	                 flagstore_activity_name((int)thread->activity), "shard", shard_number(thread->shard), "since_ns",
 	                 number((uint64_t)thread->since_ns), "behind", who(&thread->behind), "changes_per_s", thread->changes, "locks_per_s",
 	                 thread->locks, "waits_per_s", thread->waits, "waited_ns", number(thread->waited_ns));
 }

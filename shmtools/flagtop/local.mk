@@ -32,3 +32,7 @@ shmtools_flagtop_flagtop_SOURCES = \
 	shmtools/flagtop/terminal.h
 shmtools_flagtop_flagtop_CPPFLAGS = $(shmtools_cppflags) -I$(top_srcdir)/src $(CURSES_CFLAGS)
 shmtools_flagtop_flagtop_LDADD = libshmtools.la libflagstore-internal.la $(JANSSON_LIBS) $(CURSES_LIBS) $(BSD_LIBS)
+
+dist_man_MANS += man/flagtop.1
+dist_bash_completion_DATA += shmtools/completion/flagtop
+dist_check_SCRIPTS += tests/flagtop.sh tests/flagtop-manual.sh

@@ -14,7 +14,8 @@ static const char *view_word, *sort_word;
 static bool batch, once, reverse;
 
 static const struct cli_option cli_options[] = {
-	CLI_DURATION('i', "interval", "TIME", NULL, &interval_ms, INTERVAL_LEAST_MS, INTERVAL_MOST_MS, "time from one look to the next (1s)"),
+	CLI_DURATION('i', "interval", "TIME", NULL, &interval_ms, INTERVAL_LEAST_MS, INTERVAL_MOST_MS,
+	             "from one look to the next (1s)"),
 	CLI_NUMBER('n', "count", "N", &wanted_count, 1, INT64_MAX, "end after N frames"),
 	CLI_TEXT('v', "view", "VIEW", &view_word, "shards, threads, hottest, conflicts or events (shards)"),
 	CLI_TEXT('s', "sort", "COLUMN", &sort_word, "sort the view by the column with this title"),
@@ -53,7 +54,7 @@ static size_t choose_sort(enum view view)
 int show_failure(const struct options *options, int error)
 {
 	if (error == FLAGSTORE_ETRUNCATED)
-		return failure_of(error, "segment %s has been cut short: what it held is lost; `flagctl unlink' removes the rest, and a new one can be created",
+		return failure_of(error, "segment %s has been cut short: what it held is lost; `flagctl unlink' removes the rest",
 		                  options->segment);
 	if (error == FLAGSTORE_ENOSEGMENT)
 		return failure_of(error, "segment %s has been unlinked meanwhile: those who are attached go on with it, and nobody else can attach",

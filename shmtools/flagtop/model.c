@@ -205,6 +205,32 @@ static int compare_hot(const void *left, const void *right)
 	return (a->changes < b->changes) - (a->changes > b->changes);
 }
 
+/* Lives are counted, for they are what events tell; but it is a key that is hot, also one that is deleted and inserted again and again. */
+static void join_lives(struct frame *frame)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < frame->hot_count; i++) {
+		const struct model_hot *hot = &frame->hot[i];
+		size_t same = 0;
+
+		while (same < kept && (hot->key.length == 0 || frame->hot[same].key.length != hot->key.length ||
+		                       memcmp(frame->hot[same].key.bytes, hot->key.bytes, hot->key.length) != 0))
+			same++;
+		if (same == kept) {
+			frame->hot[kept++] = *hot;
+			continue;
+		}
+		frame->hot[same].changes += hot->changes;
+		if (hot->event.time_ns >= frame->hot[same].event.time_ns && hot->life > frame->hot[same].life) {
+			frame->hot[same].life = hot->life;
+			frame->hot[same].event = hot->event;
+			frame->hot[same].who = hot->who;
+		}
+	}
+	frame->hot_count = kept;
+}
+
 static void look_at_events(struct model *model)
 {
 	struct frame *frame = &model->frame;
@@ -214,6 +240,7 @@ static void look_at_events(struct model *model)
 	frame->hot_count = model->hot_count < MODEL_HOT ? model->hot_count : MODEL_HOT;
 	memcpy(frame->hot, model->hot, frame->hot_count * sizeof *frame->hot);
 	names_complete(model->names, frame->hot, frame->hot_count);
+	join_lives(frame);
 	frame->events_seen = model->events_seen;
 	frame->tail_count = 0;
 	for (uint64_t i = first; i < model->ring_next; i++)
@@ -459,7 +486,7 @@ static int look_at_header(struct model *model)
 	frame->file_bytes = header.file_bytes;
 	frame->used_bytes = header.used_bytes;
 	frame->standing = header.standing;
-	frame->guard = flagstore_guard(model->store, NULL);
+	frame->guard = (int)flagstore_guard(model->store, NULL);
 	frame->new_conflicts = since(header.conflicts, model->conflicts);
 	frame->conflicts = model->conflicts = header.conflicts;
 	return FLAGSTORE_OK;

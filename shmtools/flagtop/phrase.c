@@ -71,7 +71,7 @@ struct phrase command_phrase(const struct model_thread *thread)
 
 struct phrase state_phrase(const struct model_thread *thread)
 {
-	const char *activity = flagstore_activity_name(thread->activity), *gone = thread->alive ? "" : "gone: was ";
+	const char *activity = flagstore_activity_name((int)thread->activity), *gone = thread->alive ? "" : "gone: was ";
 
 	if (!thread->seated)
 		return phrase("no write yet");
@@ -116,7 +116,8 @@ static struct phrase place_phrase(const struct flagstore_conflict *conflict, con
 
 struct phrase places_phrase(const struct flagstore_conflict *conflict)
 {
-	return phrase("%.600s, %.600s", place_phrase(conflict, &conflict->noticed.site).text, place_phrase(conflict, &conflict->other.site).text);
+	return phrase("%.600s, %.600s", place_phrase(conflict, &conflict->noticed.site).text,
+	              place_phrase(conflict, &conflict->other.site).text);
 }
 
 const char *flag_phrase(const struct flagstore_flag *flag)
@@ -177,7 +178,7 @@ size_t header_phrases(const struct frame *frame, struct phrase items[PHRASE_ITEM
 {
 	size_t count = 0;
 
-	items[count++] = phrase("%s%s%.200s", model_health_word(frame->health), frame->reason[0] ? ": " : "", text_phrase(frame->reason).text);
+	items[count++] = phrase("%s%s%.400s", model_health_word(frame->health), frame->reason[0] ? ": " : "", text_phrase(frame->reason).text);
 	if (frame->retired)
 		items[count++] = phrase("UNLINKED: nobody can attach any more");
 	items[count++] = phrase("%s changes/s", rate_phrase(frame->changes).text);
