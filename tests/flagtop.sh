@@ -45,6 +45,12 @@ unwritten() {
 check "it writes nothing into the segment" unwritten
 check "a segment at rest: counts, and no rates" json \
 	'.flags == 4 and .true_flags == 3 and .changes_per_s == 0 and .health == "HEALTHY" and (.shards | length) == 4 and .hottest == []'
+many() {
+	flagctl create many --shards 2 && awk 'BEGIN {for (i = 0; i < 6000; i++) print "key." i "\t" (i % 3 ? "true" : "false")}' >"$work/many.tsv" &&
+		flagctl import many "$work/many.tsv" && flagtop --json --once --interval 50ms many >"$work/frame" &&
+		jq -e '.flags == 6000 and .true_flags == 4000 and .health == "HEALTHY" and .growths > 10' "$work/frame"
+}
+check "a table of many buckets is counted, and is healthy" many
 check "every view has its columns" says 0 '^SHARD  CHANGES|^no change was seen' flagtop --once --view hottest --interval 50ms t
 check "an unknown view is refused" fails 2 'shards, threads' flagtop --view nonsense t
 check "an unknown column is refused, and the columns are named" fails 2 'PID, THREAD' flagtop --view threads --sort nonsense t

@@ -83,11 +83,11 @@ static uint32_t count_bucket(const flagstore *store, uint64_t position, uint64_t
 	census->slots += view.count;
 	for (uint32_t i = 0; i < view.count; i++) {
 		uint64_t slot = atomic_load_explicit(&view.slots[i].word, memory_order_relaxed);
-		uint32_t hash = (uint32_t)atomic_load_explicit(&view.slots[i].identity, memory_order_relaxed);
+		uint32_t place = fs_hash_place(atomic_load_explicit(&view.slots[i].identity, memory_order_relaxed));
 
 		census->dead += fs_word_state(slot) == FS_DEAD;
 		/* As in cursor.c: half a bucket may have been counted in the one that replaces it. */
-		if (!fs_word_holds(slot) || hash < position || hash >= end)
+		if (!fs_word_holds(slot) || place < position || place >= end)
 			continue;
 		live++;
 		census->true_flags += fs_word_value(slot);
