@@ -38,9 +38,17 @@ static const struct cli_option common_options[] = {
 	CLI_OPTIONS_END,
 };
 
+/* A program that is one command. */
+static bool is_single(void)
+{
+	return program->commands[0]->name == NULL;
+}
+
 static void print_usage_line(FILE *file)
 {
-	if (!command)
+	if (is_single())
+		fprintf(file, "usage: %s [options] %s\n", program->name, program->commands[0]->operands);
+	else if (!command)
 		fprintf(file, "usage: %s COMMAND [options] [operands]\n", program->name);
 	else
 		fprintf(file, "usage: %s %s [options]%s%s\n", program->name, command->name, *command->operands ? " " : "",
@@ -55,13 +63,14 @@ void cli_usage(const char *format, ...)
 	va_start(arguments, format);
 	vsnprintf(reason, sizeof reason, format, arguments);
 	va_end(arguments);
-	if (command)
+	if (command && command->name)
 		failure(STATUS_USAGE, "%s: %s", command->name, reason);
 	else
 		failure(STATUS_USAGE, "%s", reason);
 	if (!cli_json) {
 		print_usage_line(stderr);
-		fprintf(stderr, "`%s%s%s --help' says more\n", program->name, command ? " " : "", command ? command->name : "");
+		fprintf(stderr, "`%s%s%s --help' says more\n", program->name, command && command->name ? " " : "",
+		        command && command->name ? command->name : "");
 	}
 	exit(STATUS_USAGE);
 }
@@ -81,10 +90,18 @@ static void print_options(const struct cli_option *options)
 		print_option(options);
 }
 
+static void print_statuses(void)
+{
+	printf("\nexit status:\n");
+#define STATUS_LINE(name, number, meaning) printf("  %2d  %s\n", number, meaning);
+	STATUSES(STATUS_LINE)
+#undef STATUS_LINE
+}
+
 static void print_command_help(void)
 {
 	print_usage_line(stdout);
-	printf("\n%s\n", command->summary);
+	printf("\n%s\n", is_single() ? program->summary : command->summary);
 	if (command->alias)
 		printf("Alias: %s\n", command->alias);
 	if (command->details)
@@ -92,6 +109,8 @@ static void print_command_help(void)
 	printf("\n");
 	print_options(command->options);
 	print_options(common_options);
+	if (is_single())
+		print_statuses();
 }
 
 static void print_program_help(void)
@@ -100,11 +119,8 @@ static void print_program_help(void)
 	printf("\n%s\n\ncommands:\n", program->summary);
 	for (size_t i = 0; program->commands[i]; i++)
 		printf("  %-12s %s\n", program->commands[i]->name, program->commands[i]->summary);
-	printf("\n`%s COMMAND --help' describes a command, %s(1) all of them.\n\nexit status:\n", program->name,
-	       program->name);
-#define STATUS_LINE(name, number, meaning) printf("  %2d  %s\n", number, meaning);
-	STATUSES(STATUS_LINE)
-#undef STATUS_LINE
+	printf("\n`%s COMMAND --help' describes a command, %s(1) all of them.\n", program->name, program->name);
+	print_statuses();
 }
 
 static int print_version(void)
@@ -317,6 +333,10 @@ int cli_main(const struct cli_program *the_program, int argc, char **argv)
 	setprogname(program->name);
 	signal(SIGPIPE, SIG_IGN);
 
+	if (is_single()) {
+		command = program->commands[0];
+		return run_command(argc, argv);
+	}
 	if (argc < 2)
 		cli_usage("a command is missing");
 	if (is_one_of(argv[1], "-V", "--version"))

@@ -20,6 +20,8 @@
  *
  *	int main(int argc, char **argv) { return cli_main(&flaglab, argc, argv); }
  *
+ * A tool that does one thing has one row, without a name, and its options come right behind its own name.
+ *
  * Every command has --json, --help and --version without naming them. Bad usage ends the process with STATUS_USAGE. */
 #ifndef CLI_H
 #define CLI_H
@@ -83,13 +85,13 @@ struct cli_command {
 struct cli_program {
 	const char *name;
 	const char *summary;
-	const struct cli_command *const *commands; /* ended by NULL */
+	const struct cli_command *const *commands; /* ended by NULL; one without a name is all that the program does */
 };
 
 /* --json was given: a command prints JSON (output.h), and failures are JSON too (failure.h). */
 extern bool cli_json;
 
-/* Runs the command that argv names and returns the process's exit status, after making sure that everything written to
+/* Runs the command that argv names, or the only one, and returns the process's exit status, after making sure that everything written to
  * standard output has arrived. Ignores SIGPIPE, so that a closed pipe is a failure like any other. */
 int cli_main(const struct cli_program *program, int argc, char **argv);
 

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * Copyright (c) The flagstore authors
+ *
+ * source.c: looks inside of a segment. */
+#include "source.h"
+
+#include <linux/futex.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "lock.h"
+#include "recover.h"
+#include "sigbus.h"
+#include "slot.h"
+#include "table.h"
+#include "worker.h"
+
+static uint64_t monotonic_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+void source_shard(const flagstore *store, uint32_t index, struct source_shard *shard)
+{
+	const struct fs_shard *place = &store->shards[index];
+	uint64_t holder = atomic_load_explicit(&place->holder, memory_order_relaxed);
+	uint64_t since = atomic_load_explicit(&place->since_ns, memory_order_relaxed), now = monotonic_ns();
+	/* The mutex's first word is the futex: linux/futex.h. */
+	uint32_t futex = __atomic_load_n((const uint32_t *)&place->mutex, __ATOMIC_RELAXED);
+
+	*shard = (struct source_shard){
+		.locks = atomic_load_explicit(&place->epoch, memory_order_relaxed),
+		.waits = atomic_load_explicit(&place->waits, memory_order_relaxed),
+		.growths = atomic_load_explicit(&place->growths, memory_order_relaxed),
+		.recoveries = atomic_load_explicit(&place->recoveries, memory_order_relaxed),
+		.live = atomic_load_explicit(&place->live, memory_order_relaxed),
+		.held = (futex & FUTEX_TID_MASK) != 0,
+		.orphaned = fs_lock_orphaned(place),
+		.holder_worker = fs_mark_worker(holder),
+		.holder_thread = fs_mark_thread(holder),
+	};
+	if (shard->held && since != 0 && now > since)
+		shard->held_ns = (int64_t)(now - since);
+}
+
+bool source_seat_events(const flagstore *store, uint32_t seat, uint64_t *events)
+{
+	const struct fs_seat *place = fs_seat_at(store, seat);
+
+	if (place)
+		*events = atomic_load_explicit(&place->next, memory_order_relaxed);
+	return place != NULL;
+}
+
+int source_header(const flagstore *store, struct source_header *header)
+{
+	const struct fs_header *place = fs_header(store);
+	struct stat file;
+
+	if (fstat(store->fd, &file) != 0)
+		return FLAGSTORE_ESYSTEM;
+	*header = (struct source_header){
+		.conflicts = atomic_load_explicit(&place->conflicts_seen, memory_order_relaxed),
+		.file_bytes = (uint64_t)file.st_blocks * 512,
+		.used_bytes = (uint64_t)(fs_line)atomic_load_explicit(&place->heap, memory_order_relaxed) * FS_LINE,
+		.standing = atomic_load_explicit(&place->standing, memory_order_relaxed),
+		.retired = atomic_load_explicit(&place->state, memory_order_relaxed) == FS_RETIRED || file.st_nlink == 0,
+		.truncated = fs_lost(store) || (uint64_t)file.st_size < store->constants.max_bytes,
+	};
+	return FLAGSTORE_OK;
+}
+
+static uint32_t count_bucket(const flagstore *store, uint64_t position, uint64_t end, uint64_t word, struct source_census *census)
+{
+	struct fs_bucket_view view;
+	uint32_t live = 0;
+
+	if (!word || !fs_bucket_view(store, word, &view))
+		return 0;
+	census->slots += view.count;
+	for (uint32_t i = 0; i < view.count; i++) {
+		uint64_t slot = atomic_load_explicit(&view.slots[i].word, memory_order_relaxed);
+		uint32_t place = fs_hash_place(atomic_load_explicit(&view.slots[i].identity, memory_order_relaxed));
+
+		census->dead += fs_word_state(slot) == FS_DEAD;
+		/* As in cursor.c: half a bucket may have been counted in the one that replaces it. */
+		if (!fs_word_holds(slot) || place < position || place >= end)
+			continue;
+		live++;
+		census->true_flags += fs_word_value(slot);
+	}
+	return live;
+}
+
+static void count_shard(const flagstore *store, uint32_t index, struct fs_walk *walk, struct source_census *census)
+{
+	const struct fs_shard *shard = &store->shards[index];
+	/* acquire, and the fence below: pair with the writer's marks around a change of the structure (section.c) */
+	uint64_t before = atomic_load_explicit(&shard->sequence, memory_order_acquire), position = 0, word;
+	uint32_t said = atomic_load_explicit(&shard->live, memory_order_relaxed), counted = 0;
+
+	walk->position = 0;
+	for (; fs_next_bucket(store, fs_directory_word(shard), walk, &word); position = walk->position)
+		counted += count_bucket(store, position, walk->position, word, census);
+	fs_acquire_fence();
+	if (before % 2 != 0 || atomic_load_explicit(&shard->sequence, memory_order_relaxed) != before || said == counted)
+		return;
+	census->wrong_shard = index;
+	census->said = said;
+	census->counted = counted;
+}
+
+void source_census(const flagstore *store, struct source_census *census)
+{
+	struct fs_walk walk = {0, 0};
+
+	*census = (struct source_census){.wrong_shard = UINT32_MAX};
+	for (uint32_t i = 0; i < store->constants.shards; i++)
+		count_shard(store, i, &walk, census);
+}
+
+uint64_t source_life_of(const struct flagstore_flag *flag)
+{
+	return flag->version >> FS_VERSION_BITS;
+}
+
+uint64_t source_life(const struct flagstore_event *change)
+{
+	return source_life_of(change->after.exists ? &change->after : &change->before);
+}
+
+uint32_t source_shard_of(const flagstore *store, const char *key, size_t length)
+{
+	return fs_hash_shard(fs_hash(store->seed, key, length), store->shard_bits);
+}
+
+size_t source_key_at(const flagstore *store, uint64_t offset, uint64_t life, char *key)
+{
+	const struct fs_slot *slot = offset / FS_LINE <= UINT32_MAX ? fs_at(store, (fs_line)(offset / FS_LINE), 1) : NULL;
+	uint64_t word, identity;
+	size_t length;
+
+	if (!slot)
+		return 0;
+	/* acquire: pairs with the release store of the word that made the flag */
+	word = atomic_load_explicit(&slot->word, memory_order_acquire);
+	if ((word & FS_INCARNATION_MASK) >> FS_INCARNATION_SHIFT != life)
+		return 0;
+	length = fs_slot_copy_key(store, slot, key);
+	identity = atomic_load_explicit(&slot->identity, memory_order_relaxed);
+	/* The slot may have been another's meanwhile, and that of a deleted flag may be changed at any time: the check value, which
+	 * covers key and life, tells. */
+	if (!fs_key_valid(key, length) || identity != fs_identity(fs_hash(store->seed, key, length), word))
+		return 0;
+	return length;
+}
