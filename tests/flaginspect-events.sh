@@ -66,7 +66,7 @@ else
 	check "stacks, those that wait first, in groups" ends 0 "[[\"waiting\",$key,1],[\"holding\",$key,1]]" \
 		json '[.[] | [.activity, .shard, .count]]' flaginspect threads t --stacks
 	check "where it waits" ends 0 "[$waiter,true,null]" \
-		json '.[0].threads[0] | [.thread, any(.stack[]; startswith("main ")), .stack_error]' flaginspect threads t --stacks
+		json '.[0].threads[0] | [.thread, any(.stack[]; startswith("flagstore_batch_commit ")), .stack_error]' flaginspect threads t --stacks
 	check "where the stopped one stands" ends 0 "[$culprit,true,null,\"stopped\"]" \
 		json '.[1].threads[0] | [.thread, any(.stack[]; startswith("main ")), .stack_error, .state]' flaginspect threads t --stacks
 	check "in text" says 0 '^      #[0-9]+ +main ' flaginspect threads t --stacks
