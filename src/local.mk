@@ -13,6 +13,8 @@ library_sources = \
 	src/batch.c \
 	src/block.c \
 	src/block.h \
+	src/census.c \
+	src/census.h \
 	src/change.c \
 	src/change.h \
 	src/check.c \

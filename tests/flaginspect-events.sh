@@ -51,8 +51,29 @@ impatient() {
 	flagctl health t --patience 1ms
 }
 check "blocked" says 75 "^BLOCKED culprit\[$culprit\]/$culprit has been holding, shard $key, for " impatient
-kill -KILL $culprit
-wait $culprit 2>/dev/null
+# Their stacks: one that waits for the lock, before the one that holds it and is stopped.
+doomed=$(flaginspect dump t --shard "$key" --json | jq -r '[.shards[0].buckets[].used[] | select(.state == "LIVE") | .key][0]')
+flagctl delete t "$doomed" >deleted 2>&1 &
+waiter=$!
+waits() {
+	flaginspect threads t | grep -q '^waiting'
+}
+eventually waits
+kill -STOP $culprit
+if json '.[].threads[].stack_error' flaginspect threads t --stacks | grep -qE 'ptrace is not|built without libdw'; then
+	skip "stacks" "ptrace is not permitted here, or there is no libdw"
+else
+	check "stacks, those that wait first, in groups" ends 0 "[[\"waiting\",$key,1],[\"holding\",$key,1]]" \
+		json '[.[] | [.activity, .shard, .count]]' flaginspect threads t --stacks
+	check "where it waits" ends 0 "[$waiter,true,null]" \
+		json '.[0].threads[0] | [.thread, any(.stack[]; startswith("flagstore_batch_commit ")), .stack_error]' flaginspect threads t --stacks
+	check "where the stopped one stands" ends 0 "[$culprit,true,null,\"stopped\"]" \
+		json '.[1].threads[0] | [.thread, any(.stack[]; startswith("main ")), .stack_error, .state]' flaginspect threads t --stacks
+	check "in text" says 0 '^      #[0-9]+ +main ' flaginspect threads t --stacks
+	check "it is still stopped" grep -q '^State:.T (stopped)' "/proc/$culprit/status"
+fi
+kill -KILL $waiter $culprit
+wait $waiter $culprit 2>/dev/null
 flagctl check t >out
 
 # Snapshots.
@@ -69,6 +90,10 @@ poke "$FLAGSTORE_DIR/flagstore.t" $((slot + 25)) Z
 check "a damaged slot needs a closer look" says 0 '^HEALTHY' flagctl health t
 check "which says so" says 1 '^CORRUPT check-value: ' flagctl health t --deep
 check "in JSON" ends 0 '"CORRUPT"' json .health flagctl health t --deep
+# A count that two writers lost, in a sound table.
+flagctl create counts --shards 4 --max-size 8M
+poke "$FLAGSTORE_DIR/flagstore.counts" "$(offset live)" '\x7f'
+check "a wrong count needs none" says 1 '^CORRUPT shard 0 has [0-9]+ flags, and says 127; ' flagctl health counts
 head -c 5000 kept >"$FLAGSTORE_DIR/flagstore.cut"
 check "one that was cut short" says 1 '^CORRUPT segment .* 5000 bytes' flagctl health cut
 check "a missing one is no answer" ends 3 '' flagctl health nix

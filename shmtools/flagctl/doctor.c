@@ -157,6 +157,20 @@ static void check_remove_ipc(struct report *report)
 	    "systemd-logind deletes the files in /dev/shm of a user who has logged out", "run workers as a system user, or set RemoveIPC=no in logind.conf");
 }
 
+/* Writers of another namespace are refused, also when nobody is attached. */
+static void check_segment_namespace(struct report *report, const char *name, uint64_t noted)
+{
+	char found[600];
+	struct stat own;
+
+	if (stat("/proc/self/ns/pid", &own) != 0 || noted == own.st_ino)
+		return;
+	snprintf(found, sizeof found, "%.400s takes writers of PID namespace %" PRIu64 ", and this one is %ju",
+	         keytext_encode(name, strlen(name)).text, noted, (uintmax_t)own.st_ino);
+	say(report, "segment's PID namespace", BEWARE, found, "a writer from here is refused, and numbers of processes mean others here; readers work",
+	    "write to it from its own namespace: docker run --pid=container:NAME, nsenter --pid, or flagctl in a container of its writers");
+}
+
 static void check_segment(struct report *report, const char *name)
 {
 	struct flagstore_options options = FLAGSTORE_OPTIONS_INIT;
@@ -178,6 +192,7 @@ static void check_segment(struct report *report, const char *name)
 		snprintf(found, sizeof found, "%.100s: %" PRIu32 " workers", keytext_encode(name, strlen(name)).text, info.workers);
 		snprintf(found + strlen(found), sizeof found - strlen(found), ", %s flags, %s", count_text(info.flags).text, size_text(info.file_bytes).text);
 		snprintf(advice, sizeof advice, "if nobody needs its flags: flagctl unlink %.100s", name);
+		check_segment_namespace(report, name, info.pid_namespace);
 		say(report, "segment", info.workers ? FINE : BEWARE, found, "no writer is attached; it keeps its room until somebody unlinks it", advice);
 	}
 	flagstore_close(store);

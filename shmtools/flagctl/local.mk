@@ -39,8 +39,9 @@ shmtools_flagctl_flagctl_SOURCES = \
 	shmtools/flagctl/unlink.c \
 	shmtools/flagctl/wait.c \
 	shmtools/flagctl/watch.c
-shmtools_flagctl_flagctl_CPPFLAGS = $(shmtools_cppflags)
-shmtools_flagctl_flagctl_LDADD = $(shmtools_libs)
+# health counts flags by the library's inner names.
+shmtools_flagctl_flagctl_CPPFLAGS = $(shmtools_cppflags) -I$(top_srcdir)/src
+shmtools_flagctl_flagctl_LDADD = libshmtools.la libflagstore-internal.la $(JANSSON_LIBS) $(BSD_LIBS)
 
 dist_man_MANS += man/flagctl.1
 

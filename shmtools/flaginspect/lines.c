@@ -12,9 +12,9 @@
 
 #include "keytext.h"
 
-static void plain(const struct flagstore_module *module, uint64_t offset, char *text, size_t size)
+void lines_place(const char *path, uint64_t offset, char *text, size_t size)
 {
-	const char *path = module->path, *slash = strrchr(path, '/');
+	const char *slash = strrchr(path, '/');
 
 	path = slash ? slash + 1 : path;
 	snprintf(text, size, "%.200s+%#" PRIx64, keytext_encode(path, strlen(path)).text, offset);
@@ -76,23 +76,12 @@ static size_t find_module(const struct flagstore_module *which)
 	return open_module(which);
 }
 
-void lines_resolve(const struct flagstore_module *module, uint64_t offset, char *text, size_t size)
+void lines_describe(struct Dwfl_Module *module, uint64_t address, const char *place, char *text, size_t size)
 {
-	size_t index = find_module(module);
-	const char *function, *file = NULL, *slash;
-	char place[256];
-	Dwfl_Line *line;
+	const char *function = dwfl_module_addrname(module, address), *file = NULL, *slash;
+	Dwfl_Line *line = dwfl_module_getsrc(module, address);
 	int number = 0;
 
-	plain(module, offset, place, sizeof place);
-	if (!kept[index].module) {
-		snprintf(text, size, "%s", place);
-		return;
-	}
-	/* A return address is behind the call. */
-	offset += kept[index].bias;
-	function = dwfl_module_addrname(kept[index].module, offset ? offset - 1 : 0);
-	line = dwfl_module_getsrc(kept[index].module, offset ? offset - 1 : 0);
 	if (line)
 		file = dwfl_lineinfo(line, NULL, &number, NULL, NULL, NULL);
 	slash = file ? strrchr(file, '/') : NULL;
@@ -100,6 +89,21 @@ void lines_resolve(const struct flagstore_module *module, uint64_t offset, char 
 		snprintf(text, size, "%.100s at %.100s:%d (%s)", function ? function : "?", slash ? slash + 1 : file, number, place);
 	else
 		snprintf(text, size, "%.100s (%s)", function ? function : "?", place);
+}
+
+void lines_resolve(const struct flagstore_module *module, uint64_t offset, char *text, size_t size)
+{
+	size_t index = find_module(module);
+	char place[256];
+
+	lines_place(module->path, offset, place, sizeof place);
+	if (!kept[index].module) {
+		snprintf(text, size, "%s", place);
+		return;
+	}
+	/* A return address is behind the call. */
+	offset += kept[index].bias;
+	lines_describe(kept[index].module, offset ? offset - 1 : 0, place, text, size);
 }
 
 void lines_end(void)
@@ -113,7 +117,7 @@ void lines_end(void)
 #else
 void lines_resolve(const struct flagstore_module *module, uint64_t offset, char *text, size_t size)
 {
-	plain(module, offset, text, size);
+	lines_place(module->path, offset, text, size);
 }
 
 void lines_end(void)

@@ -37,6 +37,8 @@ shmtools_flaginspect_flaginspect_SOURCES = \
 	shmtools/flaginspect/snapshot.c \
 	shmtools/flaginspect/source.c \
 	shmtools/flaginspect/source.h \
+	shmtools/flaginspect/stacks.c \
+	shmtools/flaginspect/stacks.h \
 	shmtools/flaginspect/threads.c \
 	shmtools/flaginspect/watch.c \
 	shmtools/flaginspect/workers.c

@@ -95,11 +95,17 @@ static int not_a_segment(const flagstore *store)
 /* One of another version, that is sound as far as one can see. */
 static int check_version(const flagstore *store, const struct fs_constants *constants)
 {
+	struct fs_constants familiar = *constants;
+
 	if (constants->check != fs_constants_check(constants) || memcmp(constants->magic, FS_MAGIC, sizeof constants->magic) != 0)
 		return FLAGSTORE_OK;
 	if (constants->layout != FS_LAYOUT_VERSION || constants->byte_order != FS_BYTE_ORDER)
 		return fs_fail(FLAGSTORE_ELAYOUT, "segment %s has layout version %u, and flagstore %s knows version %d; inspect it with the version "
 		               "that made it", store->path, constants->layout, flagstore_version(), FS_LAYOUT_VERSION);
+	/* The check value vouches for the sizes: they are those of another build, and no damage. */
+	if (set_familiar(&familiar) != FAMILIAR_ALL)
+		return fs_fail(FLAGSTORE_ELAYOUT, "segment %s has records of other sizes than those of flagstore %s; inspect it with the build that made it",
+		               store->path, flagstore_version());
 	return FLAGSTORE_OK;
 }
 
