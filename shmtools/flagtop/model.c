@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "census.h"
 #include "failure.h"
 #include "names.h"
 #include "nanoseconds.h"
@@ -34,7 +35,7 @@ struct model {
 	struct names *names;
 	struct flagstore_info info; /* as it was first: what never changes */
 	int64_t looked_ns, census_ns;
-	struct source_census census;
+	struct fs_census census;
 	uint64_t growths, recoveries, conflicts;
 	bool counting;              /* events are of this interval, not of the time before the first look */
 	struct source_shard *shards_before;
@@ -419,7 +420,7 @@ static void take_census(struct model *model)
 
 	if (began < model->census_ns)
 		return;
-	source_census(model->store, &model->census);
+	fs_census(model->store, 0, &model->census);
 	model->census_ns = monotonic_now() + (monotonic_now() - began) * CENSUS_EVERY;
 }
 
@@ -450,7 +451,7 @@ static void judge_threads(struct frame *frame)
 static void judge(struct model *model)
 {
 	struct frame *frame = &model->frame;
-	const struct source_census *census = &model->census;
+	const struct fs_census *census = &model->census;
 
 	frame->health = MODEL_HEALTHY;
 	frame->reason[0] = '\0';

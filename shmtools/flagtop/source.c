@@ -73,55 +73,6 @@ int source_header(const flagstore *store, struct source_header *header)
 	return FLAGSTORE_OK;
 }
 
-static uint32_t count_bucket(const flagstore *store, uint64_t position, uint64_t end, uint64_t word, struct source_census *census)
-{
-	struct fs_bucket_view view;
-	uint32_t live = 0;
-
-	if (!word || !fs_bucket_view(store, word, &view))
-		return 0;
-	census->slots += view.count;
-	for (uint32_t i = 0; i < view.count; i++) {
-		uint64_t slot = atomic_load_explicit(&view.slots[i].word, memory_order_relaxed);
-		uint32_t place = fs_hash_place(atomic_load_explicit(&view.slots[i].identity, memory_order_relaxed));
-
-		census->dead += fs_word_state(slot) == FS_DEAD;
-		/* As in cursor.c: half a bucket may have been counted in the one that replaces it. */
-		if (!fs_word_holds(slot) || place < position || place >= end)
-			continue;
-		live++;
-		census->true_flags += fs_word_value(slot);
-	}
-	return live;
-}
-
-static void count_shard(const flagstore *store, uint32_t index, struct fs_walk *walk, struct source_census *census)
-{
-	const struct fs_shard *shard = &store->shards[index];
-	/* acquire, and the fence below: pair with the writer's marks around a change of the structure (section.c) */
-	uint64_t before = atomic_load_explicit(&shard->sequence, memory_order_acquire), position = 0, word;
-	uint32_t said = atomic_load_explicit(&shard->live, memory_order_relaxed), counted = 0;
-
-	walk->position = 0;
-	for (; fs_next_bucket(store, fs_directory_word(shard), walk, &word); position = walk->position)
-		counted += count_bucket(store, position, walk->position, word, census);
-	fs_acquire_fence();
-	if (before % 2 != 0 || atomic_load_explicit(&shard->sequence, memory_order_relaxed) != before || said == counted)
-		return;
-	census->wrong_shard = index;
-	census->said = said;
-	census->counted = counted;
-}
-
-void source_census(const flagstore *store, struct source_census *census)
-{
-	struct fs_walk walk = {0, 0};
-
-	*census = (struct source_census){.wrong_shard = UINT32_MAX};
-	for (uint32_t i = 0; i < store->constants.shards; i++)
-		count_shard(store, i, &walk, census);
-}
-
 uint64_t source_life_of(const struct flagstore_flag *flag)
 {
 	return flag->version >> FS_VERSION_BITS;

@@ -39,15 +39,6 @@ struct source_header {
 
 int source_header(const flagstore *store, struct source_header *header);
 
-/* All slots, counted. A shard that nobody changed meanwhile must have as many flags as it says. */
-struct source_census {
-	uint64_t true_flags, dead, slots;
-	uint32_t wrong_shard; /* UINT32_MAX: none */
-	uint32_t said, counted;
-};
-
-void source_census(const flagstore *store, struct source_census *census);
-
 /* The life of a flag that a change is about: its shard and this number tell it from all others. */
 uint64_t source_life(const struct flagstore_event *change);
 
