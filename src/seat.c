@@ -310,7 +310,8 @@ static void describe(const flagstore *store, uint32_t index, const struct fs_sea
 	};
 	if (seat->activity != FLAGSTORE_IDLE) {
 		seat->shard = (uint32_t)(activity >> FS_ACTIVITY_SHARD_SHIFT);
-		seat->since_ns = now > since ? (int64_t)(now - since) : 0;
+		/* 0: not noted, of a section without the lock. */
+		seat->since_ns = since && now > since ? (int64_t)(now - since) : 0;
 	}
 	if (seat->activity == FLAGSTORE_WAITING) {
 		seat->behind_worker = fs_mark_worker(behind);

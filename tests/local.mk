@@ -105,6 +105,7 @@ tests_unchecked_LDADD = tests/libsupport.la libflagstore-unchecked.la $(CMOCKA_L
 test_scripts = \
 	tests/fuzz.sh \
 	tests/header.sh \
+	tests/incident.sh \
 	tests/manual.sh \
 	tests/models.sh \
 	tests/planted.sh \

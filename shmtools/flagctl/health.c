@@ -133,6 +133,20 @@ static void add_conflicts(struct health *health, uint64_t conflicts)
 	         health->status == STATUS_DONE ? ", and the table was checked for damage" : "");
 }
 
+/* Whether writers met while the table was looked at; then it changes under everybody's hands, whatever was seen of it. */
+static int look_at_conflicts(const flagstore *store, uint64_t before, struct health *health)
+{
+	struct flagstore_info now;
+	int error = flagstore_info(store, &now);
+
+	if (error)
+		return error;
+	if (now.conflicts > before && health->status != STATUS_NO)
+		*health = (struct health){"CORRUPT", STATUS_NO, "writers that do not wait for each other are at work; see `flaginspect conflicts'"};
+	add_conflicts(health, now.conflicts);
+	return FLAGSTORE_OK;
+}
+
 static int look(flagstore *store, struct health *health)
 {
 	struct flagstore_info info;
@@ -156,9 +170,7 @@ static int look(flagstore *store, struct health *health)
 		error = look_deep(store, health);
 	else
 		look_at_counts(store, health);
-	if (!error && info.conflicts)
-		add_conflicts(health, info.conflicts);
-	return error;
+	return error || !info.conflicts ? error : look_at_conflicts(store, info.conflicts, health);
 }
 
 static int run(int count, char **operands)
