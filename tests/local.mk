@@ -104,6 +104,7 @@ tests_unchecked_LDADD = tests/libsupport.la libflagstore-unchecked.la $(CMOCKA_L
 
 test_scripts = \
 	tests/fuzz.sh \
+	tests/handle-code.sh \
 	tests/header.sh \
 	tests/incident.sh \
 	tests/manual.sh \
