@@ -29,6 +29,7 @@ test_cppflags = $(AM_CPPFLAGS) -I$(top_srcdir)/src $(CMOCKA_CFLAGS)
 test_libraries = tests/libsupport.la libflagstore.la $(CMOCKA_LIBS)
 
 test_programs = \
+	tests/hash \
 	tests/points \
 	tests/segments \
 	tests/reads \
@@ -50,6 +51,8 @@ test_programs = \
 	tests/linear \
 	tests/stress
 
+tests_hash_CPPFLAGS = $(test_cppflags)
+tests_hash_LDADD = $(test_libraries)
 tests_points_CPPFLAGS = $(test_cppflags)
 tests_points_LDADD = $(test_libraries)
 tests_segments_CPPFLAGS = $(test_cppflags)
