@@ -159,7 +159,12 @@ in_terminal() {
 	check "q still works" eval 'screen send-keys -t flagtop q && restored 0'
 }
 members_of_terminal() {
-	ps -o pid=,comm= --ppid "$(screen display-message -p -t flagtop '#{pane_pid}')" | awk '$2 ~ /flagtop/ {print $1}'
+	local shell pid
+
+	shell=$(screen display-message -p -t flagtop '#{pane_pid}')
+	for pid in $(cat "/proc/$shell/task/$shell/children"); do
+		grep -q flagtop "/proc/$pid/comm" && echo "$pid"
+	done
 }
 if command -v tmux >/dev/null; then
 	in_terminal

@@ -350,7 +350,7 @@ static void a_writer_killed_after_any_instruction_harms_nobody(void **state)
 			continue;
 		open_scene(&operations[i], &scene);
 		scene.segment = copy_path(path, scene.segment);
-		run_job(&(struct job){operations[i].name, operate, &scene, NULL, open_write, rewind_write, judge_write, close_write, FIRSTS, 60});
+		run_job(&(struct job){operations[i].name, operate, &scene, NULL, open_write, rewind_write, judge_write, close_write, FIRSTS, 40});
 		close_scene(&scene);
 	}
 	require_int(before, violations);
@@ -417,7 +417,7 @@ static void kill_recoveries_of(const struct operation *operation)
 			continue;
 		snprintf(what, sizeof what, "recovery by %s: %.60s, dead at %lu", writing ? "write" : "attach", operation->name, k);
 		run_job(&(struct job){what, writing ? recover_by_writing : recover_by_attaching, &scene, copy_path(died, "died"), open_write,
-		                      rewind_write, judge_write, close_write, FIRSTS, 30});
+		                      rewind_write, judge_write, close_write, FIRSTS, 16});
 		require_ok(flagstore_unlink("died"));
 	}
 	rewind_write();
