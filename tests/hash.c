@@ -12,7 +12,7 @@
 
 #include "key.h"
 
-enum { NAMES = 100000, SEED = 20 };
+enum { NAMES = 100000, SEED = 20, ROUNDS = 32 };
 
 static uint64_t hash_of(uint64_t seed, const char *key)
 {
@@ -41,59 +41,167 @@ static const char *name_of(char *place, unsigned family, unsigned i)
 	return place;
 }
 
-/* Pearson's chi-square over its degrees of freedom: near 1 if the names fall by chance, whose deviation is sqrt(2 / bins). */
-static double uneven(unsigned family, unsigned bins, unsigned (*bin)(uint64_t hash))
+static size_t number_in_family(char *place, unsigned i)
 {
-	unsigned *counts = calloc(bins, sizeof *counts);
-	double expected = (double)NAMES / bins, sum = 0;
-	char name[FLAGSTORE_KEY_MAX + 1];
-
-	require(counts);
-	for (unsigned i = 0; i < NAMES; i++)
-		counts[bin(hash_of(SEED, name_of(name, family, i)))]++;
-	for (unsigned i = 0; i < bins; i++)
-		sum += ((double)counts[i] - expected) * ((double)counts[i] - expected) / expected;
-	free(counts);
-	return sum / (bins - 1);
+	return strlen(name_of(place, i / NAMES, i % NAMES));
 }
 
-static unsigned shard(uint64_t hash)
+/* All pairs of bits of 48 bytes, changed. */
+static size_t two_bits(char *place, unsigned i)
+{
+	unsigned high = 1;
+
+	for (; i >= high; high++)
+		i -= high;
+	memset(place, 'k', FS_SPAN_MAX);
+	place[i / 8] = (char)(place[i / 8] ^ 1 << i % 8);
+	place[high / 8] = (char)(place[high / 8] ^ 1 << high % 8);
+	return FS_SPAN_MAX;
+}
+
+/* Each length, filled with each byte. */
+static size_t filled(char *place, unsigned i)
+{
+	memset(place, (int)(i / FLAGSTORE_KEY_MAX + 1), FLAGSTORE_KEY_MAX);
+	return i % FLAGSTORE_KEY_MAX + 1;
+}
+
+/* A number that stands in one of the 12 first pieces of 16 bytes: their order must count. */
+static size_t piece(char *place, unsigned i)
+{
+	unsigned number = i / 12;
+
+	memset(place, 'k', FLAGSTORE_KEY_MAX);
+	memcpy(place + i % 12 * 16, &number, sizeof number);
+	return FLAGSTORE_KEY_MAX;
+}
+
+/* Other sets of keys than the families. */
+static const struct set {
+	const char *what;
+	unsigned count;
+	size_t (*make)(char *place, unsigned i);
+} sets[] = {
+	{"two bits of 48 bytes", 384 * 383 / 2, two_bits},
+	{"a piece at different places", 12 * 8000, piece},
+	{"each length of each byte", FLAGSTORE_KEY_MAX * 255, filled},
+};
+
+enum { SETS = sizeof sets / sizeof *sets };
+
+static uint32_t shard(uint64_t hash)
 {
 	return fs_hash_shard(hash, 6);
 }
 
-static unsigned slot(uint64_t hash)
+static uint32_t slot(uint64_t hash)
 {
 	return fs_hash_slot(hash, 512);
 }
 
-static unsigned tag(uint64_t hash)
+static uint32_t tag(uint64_t hash)
 {
-	return (unsigned)(hash >> 32) & 0xff;
+	return (uint32_t)(fs_hash_tag(hash) - FS_TAG_FIRST);
 }
 
-static unsigned directory(uint64_t hash)
+static uint32_t directory(uint64_t hash)
 {
-	return (unsigned)((hash & UINT32_MAX) >> 24);
+	return fs_hash_index(hash, 8);
+}
+
+/* What a hash decides: by its bits from `shift` on, of which 65536 values lie evenly over `used` bins, or as the layout says. */
+static const struct part {
+	const char *what;
+	uint32_t (*bin)(uint64_t hash);
+	unsigned shift, used;
+} parts[] = {
+	{"shards", shard, 48, 64},
+	{"preferred slots", slot, 0, 512},
+	{"tags", tag, 32, 256 - FS_TAG_FIRST},
+	/* The last quarter of the 256 stays empty. */
+	{"directory", directory, 16, 192},
+};
+
+enum { PARTS = sizeof parts / sizeof *parts, BINS = 512, GRID = 65536 };
+
+/* How many of the GRID belong to each bin. */
+static void shares(const struct part *part, unsigned *share)
+{
+	memset(share, 0, BINS * sizeof *share);
+	for (unsigned i = 0; i < GRID; i++) {
+		uint32_t bin = part->bin((uint64_t)i << part->shift);
+
+		require(bin < part->used);
+		share[bin]++;
+	}
+}
+
+static void parts_are_as_wide_as_they_should_be(void **state)
+{
+	unsigned share[BINS];
+
+	(void)state;
+	for (unsigned p = 0; p < PARTS; p++) {
+		shares(&parts[p], share);
+		for (unsigned i = 0; i < parts[p].used; i++) {
+			note("%s: bin %u has %u of %d", parts[p].what, i, share[i], GRID);
+			/* Tags: one or two of 256; directory: from 3/4 to 3/2 of the mean. */
+			require(2 * share[i] * parts[p].used > GRID && share[i] * parts[p].used < 2 * GRID);
+		}
+	}
+	/* The beginning twice as close as the end. */
+	shares(&parts[3], share);
+	require(share[0] > 19 * share[191] / 10 && share[0] < 21 * share[191] / 10);
+}
+
+static double root(double square)
+{
+	double root = square > 1 ? square : 1;
+
+	for (int i = 0; i < 60; i++)
+		root = (root + square / root) / 2;
+	return root;
+}
+
+/* Pearson's chi-square, in deviations from what is expected by chance: within 6 in all but one of a hundred million. */
+static void spread_by_chance(const char *what, unsigned count, const unsigned *counts, const struct part *part)
+{
+	unsigned share[BINS];
+	double sum = 0, freedom = part->used - 1;
+
+	shares(part, share);
+	for (unsigned i = 0; i < part->used; i++) {
+		double expected = (double)count * share[i] / GRID;
+
+		sum += ((double)counts[i] - expected) * ((double)counts[i] - expected) / expected;
+	}
+	note("%s over %s: %.1f deviations", what, part->what, (sum - freedom) / root(2 * freedom));
+	require((sum - freedom) / root(2 * freedom) > -6 && (sum - freedom) / root(2 * freedom) < 6);
+}
+
+static void check_set(const char *what, unsigned first, unsigned count, size_t (*make)(char *place, unsigned i))
+{
+	unsigned counts[PARTS][BINS] = {{0}};
+	char key[FLAGSTORE_KEY_MAX + 1];
+
+	for (unsigned i = 0; i < count; i++) {
+		size_t length = make(key, first + i);
+		uint64_t hash = fs_hash(SEED, key, length);
+
+		for (unsigned p = 0; p < PARTS; p++)
+			counts[p][parts[p].bin(hash)]++;
+	}
+	for (unsigned p = 0; p < PARTS; p++)
+		spread_by_chance(what, count, counts[p], &parts[p]);
 }
 
 static void names_are_spread_as_if_by_chance(void **state)
 {
-	const struct {
-		const char *what;
-		unsigned bins;
-		unsigned (*bin)(uint64_t hash);
-	} parts[] = {{"shards", 64, shard}, {"preferred slots", 512, slot}, {"tags", 256, tag}, {"directory", 256, directory}};
-
 	(void)state;
 	for (unsigned family = 0; family < FAMILIES; family++)
-		for (unsigned i = 0; i < sizeof parts / sizeof *parts; i++) {
-			double seen = uneven(family, parts[i].bins, parts[i].bin);
-
-			note("%s over %s: %.3f", families[family], parts[i].what, seen);
-			/* Six deviations of the smallest number of bins. */
-			require(seen > 0.4 && seen < 2.1);
-		}
+		check_set(families[family], family * NAMES, NAMES, number_in_family);
+	for (unsigned i = 0; i < SETS; i++)
+		check_set(sets[i].what, 0, sets[i].count, sets[i].make);
 }
 
 static int compare(const void *left, const void *right)
@@ -126,34 +234,51 @@ static void half_of_the_hash_tells_names_apart(void **state)
 	free(halves);
 }
 
-/* Each bit of a key, and of the seed, decides about half of the bits of the hash. */
+/* The first 64 bits are the seed's. */
+static uint64_t hash_with_change(uint64_t seed, char *key, size_t length, unsigned bit)
+{
+	uint64_t hash;
+
+	if (bit < 64)
+		return fs_hash(seed ^ UINT64_C(1) << bit, key, length);
+	key[bit / 8 - 8] = (char)(key[bit / 8 - 8] ^ 1 << bit % 8);
+	hash = fs_hash(seed, key, length);
+	key[bit / 8 - 8] = (char)(key[bit / 8 - 8] ^ 1 << bit % 8);
+	return hash;
+}
+
+/* Each bit of a key, and of the seed, decides about half of the bits of the hash, and each of those is decided by all. */
 static void each_bit_counts(void **state)
 {
-	const size_t lengths[] = {1, 3, 4, 7, 8, 9, 16, 23, 24, 39, 40, 48, 49, 64, 100, FLAGSTORE_KEY_MAX};
 	uint64_t random = 1;
 	char key[FLAGSTORE_KEY_MAX];
 
 	(void)state;
-	for (unsigned l = 0; l < sizeof lengths / sizeof *lengths; l++) {
-		for (size_t bit = 0; bit < lengths[l] * 8 + 64; bit++) {
-			unsigned changed = 0;
+	for (size_t length = 1; length <= FLAGSTORE_KEY_MAX; length++) {
+		unsigned of_in[64 + FLAGSTORE_KEY_MAX * 8] = {0}, of_out[64] = {0}, bits = (unsigned)length * 8 + 64;
 
-			for (int round = 0; round < 32; round++) {
-				uint64_t seed = random_next(&random), before, after;
+		for (unsigned round = 0; round < ROUNDS; round++) {
+			uint64_t seed = random_next(&random), before;
 
-				for (size_t i = 0; i < lengths[l]; i++)
-					key[i] = (char)random_next(&random);
-				before = fs_hash(seed, key, lengths[l]);
-				if (bit < 64)
-					seed ^= UINT64_C(1) << bit;
-				else
-					key[bit / 8 - 8] = (char)(key[bit / 8 - 8] ^ 1 << bit % 8);
-				after = fs_hash(seed, key, lengths[l]);
-				changed += (unsigned)__builtin_popcountll(before ^ after);
+			for (size_t i = 0; i < length; i++)
+				key[i] = (char)random_next(&random);
+			before = fs_hash(seed, key, length);
+			for (unsigned bit = 0; bit < bits; bit++) {
+				uint64_t change = before ^ hash_with_change(seed, key, length, bit);
+
+				of_in[bit] += (unsigned)__builtin_popcountll(change);
+				for (unsigned out = 0; out < 64; out++)
+					of_out[out] += (unsigned)(change >> out & 1);
 			}
-			note("%zu bytes, bit %zu: changes %.1f bits", lengths[l], bit, changed / 32.0);
+		}
+		for (unsigned bit = 0; bit < bits; bit++) {
+			note("%zu bytes, bit %u: changes %.1f bits", length, bit, (double)of_in[bit] / ROUNDS);
 			/* 32 by chance, with a deviation of 0.7. */
-			require(changed > 26 * 32 && changed < 38 * 32);
+			require(of_in[bit] > 26 * ROUNDS && of_in[bit] < 38 * ROUNDS);
+		}
+		for (unsigned out = 0; out < 64; out++) {
+			note("%zu bytes: bit %u of the hash changes in %u of %u", length, out, of_out[out], bits * ROUNDS);
+			require(of_out[out] * 20 > bits * ROUNDS * 7 && of_out[out] * 20 < bits * ROUNDS * 13);
 		}
 	}
 }
@@ -175,6 +300,7 @@ static void the_usual_way_is_the_same(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(parts_are_as_wide_as_they_should_be),
 		cmocka_unit_test(names_are_spread_as_if_by_chance),
 		cmocka_unit_test(half_of_the_hash_tells_names_apart),
 		cmocka_unit_test(each_bit_counts),
