@@ -79,7 +79,7 @@ int flagstore_info(const flagstore *store, struct flagstore_info *info)
 		.workers = fs_workers_alive(store),
 		.workers_max = constants->workers,
 		.seats = fs_seats_taken(store),
-		.guard = flagstore_guard(store, NULL),
+		.guard = (int)flagstore_guard(store, NULL),
 		.conflicts = atomic_load_explicit(&header->conflicts_seen, memory_order_relaxed),
 		.seats_max = constants->seats,
 		.standing = atomic_load_explicit(&header->standing, memory_order_relaxed),

@@ -156,6 +156,13 @@ in_terminal() {
 	kill "$writer"
 	flagctl unlink t
 	check "an unlinked segment is said to be so" shows 'UNLINKED'
+	flagctl create t
+	screen send-keys -t flagtop g
+	check "another one of its name is asked about" shows 'y/n'
+	screen send-keys -t flagtop y
+	check "and is not touched" shows 'has been unlinked'
+	check "which its guard shows" ends 0 'off' flagctl guard t
+	flagctl unlink t
 	check "q still works" eval 'screen send-keys -t flagtop q && restored 0'
 }
 members_of_terminal() {

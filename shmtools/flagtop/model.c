@@ -488,6 +488,7 @@ static int look_at_header(struct model *model)
 	frame->used_bytes = header.used_bytes;
 	frame->standing = header.standing;
 	frame->guard = (int)flagstore_guard(model->store, NULL);
+	memcpy(frame->uuid, model->info.uuid, sizeof frame->uuid);
 	frame->new_conflicts = since(header.conflicts, model->conflicts);
 	frame->conflicts = model->conflicts = header.conflicts;
 	return FLAGSTORE_OK;

@@ -93,6 +93,7 @@ struct frame {
 	double changes, waits, locks; /* a second */
 	uint64_t waited_ns;
 	uint64_t growths, recoveries, conflicts; /* since creation */
+	char uuid[37]; /* the segment's; another one may have its name by now */
 	uint64_t new_growths, new_recoveries, new_conflicts;
 	int guard;
 	uint32_t workers, workers_max, seats, seats_max, standing;

@@ -19,7 +19,7 @@ static void stop(int signal)
 
 void pace_catch_signals(void)
 {
-	static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+	static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGALRM, SIGVTALRM, SIGUSR1, SIGUSR2, SIGXCPU};
 	struct sigaction action = {.sa_handler = stop};
 
 	sigemptyset(&action.sa_mask);

@@ -106,8 +106,10 @@ static void answer_guard(struct screen *screen, int key)
 		say(screen, "the guard stays as it is");
 		return;
 	}
-	error = guard_set(screen->options->segment, wanted);
-	if (error)
+	error = guard_set(screen->options->segment, screen->picture.frame->uuid, wanted);
+	if (error == FLAGSTORE_ENOSEGMENT)
+		say(screen, "the guard stays as it is: the segment that is shown has been unlinked");
+	else if (error)
 		say(screen, "%s", text_phrase(*flagstore_detail() ? flagstore_detail() : flagstore_strerror(error)).text);
 	else
 		say(screen, "the guard is set to %s", flagstore_guard_name(wanted));
