@@ -105,15 +105,8 @@ static int print_findings(const struct source *source)
 
 static int run(int count, char **operands)
 {
-	struct source source;
-	int status = source_open(operands[0], &source);
-
 	(void)count;
-	if (status)
-		return status;
-	status = print_findings(&source);
-	source_close(&source);
-	return status;
+	return source_show(operands[0], print_findings);
 }
 
 static const struct cli_option options[] = {

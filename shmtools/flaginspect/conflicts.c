@@ -117,7 +117,7 @@ static json_t *group_json(const struct group *group)
 	                 party_json(&latest->other, group->other), "stack", stack);
 }
 
-static int show(const struct source *source)
+static int show_table(const struct source *source)
 {
 	struct flagstore_conflict *conflicts = calloc(CONFLICTS_MAX, sizeof *conflicts);
 	struct group *groups = calloc(CONFLICTS_MAX, sizeof *groups);
@@ -150,17 +150,17 @@ static int show(const struct source *source)
 	return count ? STATUS_NO : STATUS_DONE;
 }
 
+static int show(const struct source *source)
+{
+	int status = source_needs_table(source);
+
+	return status ? status : show_table(source);
+}
+
 static int run(int count, char **operands)
 {
-	struct source source;
-	int status = source_open(operands[0], &source);
-
 	(void)count;
-	if (status)
-		return status;
-	status = source.table ? show(&source) : failure(STATUS_UNUSABLE, "%s: %s", operands[0], source.damage);
-	source_close(&source);
-	return status;
+	return source_show(operands[0], show);
 }
 
 static const struct cli_option options[] = {

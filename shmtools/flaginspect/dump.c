@@ -376,15 +376,8 @@ static int dump(const struct source *source)
 
 static int run(int count, char **operands)
 {
-	struct source source;
-	int status = source_open(operands[0], &source);
-
 	(void)count;
-	if (status)
-		return status;
-	status = dump(&source);
-	source_close(&source);
-	return status;
+	return source_show(operands[0], dump);
 }
 
 static const struct cli_option options[] = {

@@ -112,7 +112,8 @@ static int run(int count, char **operands)
 	status = source_open(operands[0], &source);
 	if (status)
 		return status;
-	if (source.table)
+	status = source_needs_table(&source);
+	if (!status)
 		status = show(&source, chrome);
 	source_close(&source);
 	return status;

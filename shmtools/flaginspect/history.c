@@ -109,7 +109,9 @@ static int with_source(char **operands, int (*show)(const struct source *source,
 
 	if (status)
 		return status;
-	status = source.table ? show(&source, &key) : failure(STATUS_UNUSABLE, "%s: %s", operands[0], source.damage);
+	status = source_needs_table(&source);
+	if (!status)
+		status = show(&source, &key);
 	source_close(&source);
 	return status;
 }

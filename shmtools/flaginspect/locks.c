@@ -201,7 +201,7 @@ static bool is_worth_a_line(const struct lock *lock)
 	return all || lock->word || lock->waiters;
 }
 
-static void show(const struct source *source)
+static int show(const struct source *source)
 {
 	static const struct column layout[] = {
 		{"SHARD", COLUMN_RIGHT},   {"HOLDER", COLUMN_LEFT}, {"THREAD", COLUMN_RIGHT},  {"STATE", COLUMN_LEFT},
@@ -232,19 +232,13 @@ static void show(const struct source *source)
 	json_decref(view.list);
 	columns_close(view.columns);
 	free(view.waiters);
+	return STATUS_DONE;
 }
 
 static int run(int count, char **operands)
 {
-	struct source source;
-	int status = source_open(operands[0], &source);
-
 	(void)count;
-	if (status)
-		return status;
-	show(&source);
-	source_close(&source);
-	return STATUS_DONE;
+	return source_show(operands[0], show);
 }
 
 static const struct cli_option options[] = {

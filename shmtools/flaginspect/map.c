@@ -161,15 +161,8 @@ static int map(const struct source *source)
 
 static int run(int count, char **operands)
 {
-	struct source source;
-	int status = source_open(operands[0], &source);
-
 	(void)count;
-	if (status)
-		return status;
-	status = map(&source);
-	source_close(&source);
-	return status;
+	return source_show(operands[0], map);
 }
 
 static const struct cli_option options[] = {

@@ -68,7 +68,7 @@ static json_t *shard_json(uint32_t index, const struct fs_shard *shard, const st
 	                 (json_int_t)atomic_load_explicit(&shard->live, memory_order_relaxed), "doing", phase_text(shard));
 }
 
-static void show(const struct source *source)
+static int show(const struct source *source)
 {
 	static const struct column layout[] = {
 		{"SHARD", COLUMN_RIGHT},   {"FLAGS", COLUMN_RIGHT}, {"SLOTS", COLUMN_RIGHT},  {"LOAD", COLUMN_RIGHT},
@@ -94,19 +94,13 @@ static void show(const struct source *source)
 		columns_print(columns, stdout);
 	json_decref(list);
 	columns_close(columns);
+	return STATUS_DONE;
 }
 
-static int run(int operands_count, char **operands)
+static int run(int count, char **operands)
 {
-	struct source source;
-	int status = source_open(operands[0], &source);
-
-	(void)operands_count;
-	if (status)
-		return status;
-	show(&source);
-	source_close(&source);
-	return STATUS_DONE;
+	(void)count;
+	return source_show(operands[0], show);
 }
 
 const struct cli_command command_shards = {

@@ -367,3 +367,20 @@ void source_close(struct source *source)
 	free(store);
 	source->store = NULL;
 }
+
+int source_show(const char *name, int (*show)(const struct source *source))
+{
+	struct source source;
+	int status = source_open(name, &source);
+
+	if (status)
+		return status;
+	status = show(&source);
+	source_close(&source);
+	return status;
+}
+
+int source_needs_table(const struct source *source)
+{
+	return source->table ? STATUS_DONE : failure(STATUS_UNUSABLE, "%s: %s", source->store->path, source->damage);
+}

@@ -44,4 +44,10 @@ const char *source_text(const struct source *source);
 
 void source_close(struct source *source);
 
+/* What most commands are: opens it, shows it, closes it. Returns the exit status. */
+int source_show(const char *name, int (*show)(const struct source *source));
+
+/* For what is to be seen in the table alone: STATUS_DONE, or the exit status after printing why there is none. */
+int source_needs_table(const struct source *source);
+
 #endif

@@ -156,7 +156,7 @@ static void show_stacks(const struct source *source, const struct flagstore_seat
 	free(stack);
 }
 
-static void show(const struct source *source)
+static int show(const struct source *source)
 {
 	static const struct column layout[] = {
 		{"DOING", COLUMN_LEFT},  {"SHARD", COLUMN_RIGHT}, {"FOR", COLUMN_RIGHT},   {"BEHIND", COLUMN_LEFT}, {"STATE", COLUMN_LEFT}, {"THREAD", COLUMN_RIGHT},
@@ -194,19 +194,13 @@ static void show(const struct source *source)
 	json_decref(list);
 	columns_close(columns);
 	free(seats);
+	return STATUS_DONE;
 }
 
 static int run(int count, char **operands)
 {
-	struct source source;
-	int status = source_open(operands[0], &source);
-
 	(void)count;
-	if (status)
-		return status;
-	show(&source);
-	source_close(&source);
-	return STATUS_DONE;
+	return source_show(operands[0], show);
 }
 
 static const struct cli_option options[] = {

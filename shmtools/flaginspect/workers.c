@@ -96,7 +96,7 @@ static void add_mapper(struct listing *listing, const struct mapper *mapper)
 		columns_row(listing->columns, "-", pid, "-", access, state, "-", name.text);
 }
 
-static void show(const struct source *source)
+static int show(const struct source *source)
 {
 	static const struct column layout[] = {
 		{"ID", COLUMN_RIGHT},   {"PID", COLUMN_RIGHT},     {"UID", COLUMN_RIGHT},    {"ACCESS", COLUMN_LEFT},
@@ -128,19 +128,13 @@ static void show(const struct source *source)
 	columns_close(listing.columns);
 	mappers_free(&listing.mappers);
 	free(workers);
+	return STATUS_DONE;
 }
 
 static int run(int count, char **operands)
 {
-	struct source source;
-	int status = source_open(operands[0], &source);
-
 	(void)count;
-	if (status)
-		return status;
-	show(&source);
-	source_close(&source);
-	return STATUS_DONE;
+	return source_show(operands[0], show);
 }
 
 static const struct cli_option options[] = {

@@ -5,9 +5,8 @@
 #include <hiredis/hiredis.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
-
-#include "server.h"
 
 #define PEER_NAME "redis"
 #define PEER_TITLE "Redis by unix socket"
@@ -20,75 +19,42 @@ enum {
 	MANY_MOST = 64,
 };
 
-struct peer {
+struct connection {
 	redisContext *context;
-	char socket[4096];
-	pid_t server;
-	size_t memory_before;
 };
 
-static void name_socket(const char *directory, char path[4096])
+static void server_disconnect(struct connection *connection)
 {
-	snprintf(path, 4096, "%s/socket", directory);
+	if (connection->context)
+		redisFree(connection->context);
+	free(connection);
 }
 
-static redisContext *connect_to(const char *path)
+static struct connection *server_connect(const char *socket)
 {
-	redisContext *context = redisConnectUnix(path);
+	struct connection *connection = malloc(sizeof *connection);
 
-	if (context && !context->err)
-		return context;
-	if (context)
-		redisFree(context);
+	if (!connection)
+		return NULL;
+	connection->context = redisConnectUnix(socket);
+	if (connection->context && !connection->context->err)
+		return connection;
+	server_disconnect(connection);
 	return NULL;
 }
 
-static struct peer *peer_open(const char *directory, size_t expected)
+static void server_arguments(const char **arguments, const char *socket, const char *directory)
 {
-	struct peer *peer = calloc(1, sizeof *peer);
-	const char *const arguments[] = {REDIS_SERVER, "--port", "0", "--unixsocket", peer ? peer->socket : "", "--save", "", "--appendonly", "no",
-	                                 "--dir", directory, NULL};
+	const char *const words[] = {REDIS_SERVER, "--port", "0", "--unixsocket", socket, "--save", "", "--appendonly", "no", "--dir", directory};
 
-	(void)expected;
-	if (!peer)
-		return NULL;
-	name_socket(directory, peer->socket);
-	peer->server = server_start(arguments, peer->socket);
-	if (peer->server > 0)
-		peer->context = connect_to(peer->socket);
-	if (!peer->context)
-		return NULL;
-	peer->memory_before = server_memory(peer->server);
-	return peer;
+	memcpy(arguments, words, sizeof words);
 }
 
-static void peer_close(struct peer *peer)
-{
-	redisFree(peer->context);
-	server_end(peer->server, peer->socket);
-	free(peer);
-}
-
-static struct peer *peer_enter(struct peer *peer)
-{
-	struct peer *own = malloc(sizeof *own);
-
-	if (!own)
-		return NULL;
-	*own = *peer;
-	own->context = connect_to(peer->socket);
-	return own->context ? own : NULL;
-}
-
-static void peer_leave(struct peer *peer)
-{
-	redisFree(peer->context);
-	free(peer);
-}
+#include "server.h"
 
 static redisReply *ask(struct peer *peer, int count, const char *const *words, const size_t *lengths)
 {
-	return redisCommandArgv(peer->context, count, (const char **)(uintptr_t)words, lengths);
+	return redisCommandArgv(peer->connection->context, count, (const char **)(uintptr_t)words, lengths);
 }
 
 static bool reply_value(const redisReply *reply)
@@ -181,7 +147,7 @@ static size_t peer_list(struct peer *peer, size_t *trues)
 	size_t count = 0;
 
 	do {
-		redisReply *reply = redisCommand(peer->context, "SCAN %s COUNT 1000", cursor);
+		redisReply *reply = redisCommand(peer->connection->context, "SCAN %s COUNT 1000", cursor);
 
 		if (!reply || reply->type != REDIS_REPLY_ARRAY || reply->elements != 2) {
 			freeReplyObject(reply);
@@ -193,30 +159,6 @@ static size_t peer_list(struct peer *peer, size_t *trues)
 		freeReplyObject(reply);
 	} while (strcmp(cursor, "0") != 0);
 	return count;
-}
-
-static size_t peer_memory(struct peer *peer)
-{
-	return server_memory(peer->server) - peer->memory_before;
-}
-
-static bool peer_attach(const char *directory, const char *key, size_t length, bool value)
-{
-	struct peer peer = {.server = 0};
-	bool right;
-
-	name_socket(directory, peer.socket);
-	peer.context = connect_to(peer.socket);
-	if (!peer.context)
-		return false;
-	right = peer_get(&peer, key, length) == value;
-	redisFree(peer.context);
-	return right;
-}
-
-static const char *peer_version(void)
-{
-	return "";
 }
 
 #include "driver.h"

@@ -1,12 +1,21 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * Copyright (c) The flagstore authors
  *
- * server.h: starting and ending a server that listens on a unix socket in the driver's directory, and ends with the driver. */
+ * server.h: a peer that is a server: it listens on a unix socket in the driver's directory and ends with the driver; each worker has a
+ * connection of its own. A file that includes this has defined before
+ *
+ *	struct connection
+ *	static struct connection *server_connect(const char *socket);      NULL: it does not answer
+ *	static void server_disconnect(struct connection *connection);
+ *	static void server_arguments(const char **arguments, const char *socket, const char *directory);
+ *	                                                                  a command line of at most SERVER_ARGUMENTS words, NULL behind
+ */
 #ifndef SERVER_H
 #define SERVER_H
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -15,6 +24,10 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+enum {
+	SERVER_ARGUMENTS = 15,
+};
 
 /* Starts it and waits until its socket is there. -1: it did not come. */
 static pid_t server_start(const char *const *arguments, const char *socket)
@@ -64,6 +77,87 @@ static size_t server_memory(pid_t pid)
 	if (file)
 		fclose(file);
 	return kilobytes * 1024;
+}
+
+struct peer {
+	struct connection *connection;
+	char socket[4096];
+	pid_t server;
+	size_t memory_before;
+};
+
+static void server_name_socket(const char *directory, char path[4096])
+{
+	snprintf(path, 4096, "%s/socket", directory);
+}
+
+static struct peer *peer_open(const char *directory, size_t expected)
+{
+	struct peer *peer = calloc(1, sizeof *peer);
+	const char *arguments[SERVER_ARGUMENTS + 1] = {NULL};
+
+	(void)expected;
+	if (!peer)
+		return NULL;
+	server_name_socket(directory, peer->socket);
+	server_arguments(arguments, peer->socket, directory);
+	peer->server = server_start(arguments, peer->socket);
+	if (peer->server > 0)
+		peer->connection = server_connect(peer->socket);
+	if (!peer->connection)
+		return NULL;
+	peer->memory_before = server_memory(peer->server);
+	return peer;
+}
+
+static void peer_close(struct peer *peer)
+{
+	server_disconnect(peer->connection);
+	server_end(peer->server, peer->socket);
+	free(peer);
+}
+
+static struct peer *peer_enter(struct peer *peer)
+{
+	struct peer *own = malloc(sizeof *own);
+
+	if (!own)
+		return NULL;
+	*own = *peer;
+	own->connection = server_connect(peer->socket);
+	return own->connection ? own : NULL;
+}
+
+static void peer_leave(struct peer *peer)
+{
+	server_disconnect(peer->connection);
+	free(peer);
+}
+
+static size_t peer_memory(struct peer *peer)
+{
+	return server_memory(peer->server) - peer->memory_before;
+}
+
+static bool peer_get(struct peer *peer, const char *key, size_t length);
+
+static bool peer_attach(const char *directory, const char *key, size_t length, bool value)
+{
+	struct peer peer = {.server = 0};
+	bool right;
+
+	server_name_socket(directory, peer.socket);
+	peer.connection = server_connect(peer.socket);
+	if (!peer.connection)
+		return false;
+	right = peer_get(&peer, key, length) == value;
+	server_disconnect(peer.connection);
+	return right;
+}
+
+static const char *peer_version(void)
+{
+	return "";
 }
 
 #endif
