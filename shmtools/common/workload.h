@@ -126,7 +126,11 @@ static inline bool key_value(const struct keypack_key *key)
 
 /* --------------------------------------------------------------------------------------------------- loops */
 
-static uint64_t loop_get(struct peer *peer, const unsigned char **at, size_t count, bool invert)
+/* What is done with a key; the number of wrong answers. Inlined into the loop. */
+typedef uint64_t workload_step(struct peer *peer, const struct keypack_key *key, bool invert);
+
+static inline __attribute__((always_inline)) uint64_t each_key(struct peer *peer, const unsigned char **at, size_t count, bool invert,
+                                                               workload_step *step)
 {
 	const unsigned char *record = *at;
 	struct keypack_key key;
@@ -134,10 +138,20 @@ static uint64_t loop_get(struct peer *peer, const unsigned char **at, size_t cou
 
 	for (size_t i = 0; i < count; i++) {
 		record = keypack_read(record, &key);
-		wrong += peer_get(peer, key.bytes, key.length) != (key_value(&key) != invert);
+		wrong += step(peer, &key, invert);
 	}
 	*at = record;
 	return wrong;
+}
+
+static inline uint64_t step_get(struct peer *peer, const struct keypack_key *key, bool invert)
+{
+	return peer_get(peer, key->bytes, key->length) != (key_value(key) != invert);
+}
+
+static uint64_t loop_get(struct peer *peer, const unsigned char **at, size_t count, bool invert)
+{
+	return each_key(peer, at, count, invert, step_get);
 }
 
 /* Where the next key stands depends on the answer (by 0, which the processor can't know), so that it can't begin with the next get
@@ -160,49 +174,37 @@ static uint64_t loop_dependent(struct peer *peer, const unsigned char **at, size
 	return wrong;
 }
 
+static inline uint64_t step_miss(struct peer *peer, const struct keypack_key *key, bool invert)
+{
+	(void)invert;
+	return peer_get(peer, key->bytes, key->length);
+}
+
 static uint64_t loop_miss(struct peer *peer, const unsigned char **at, size_t count, bool invert)
 {
-	const unsigned char *record = *at;
-	struct keypack_key key;
-	uint64_t wrong = 0;
-
-	(void)invert;
-	for (size_t i = 0; i < count; i++) {
-		record = keypack_read(record, &key);
-		wrong += peer_get(peer, key.bytes, key.length);
-	}
-	*at = record;
-	return wrong;
+	return each_key(peer, at, count, invert, step_miss);
 }
 
 /* Sets each flag to what its record says. */
+static inline uint64_t step_set(struct peer *peer, const struct keypack_key *key, bool invert)
+{
+	return !peer_set(peer, key->bytes, key->length, key_value(key) != invert);
+}
+
 static uint64_t loop_set(struct peer *peer, const unsigned char **at, size_t count, bool invert)
 {
-	const unsigned char *record = *at;
-	struct keypack_key key;
-	uint64_t wrong = 0;
+	return each_key(peer, at, count, invert, step_set);
+}
 
-	for (size_t i = 0; i < count; i++) {
-		record = keypack_read(record, &key);
-		wrong += !peer_set(peer, key.bytes, key.length, key_value(&key) != invert);
-	}
-	*at = record;
-	return wrong;
+static inline uint64_t step_delete(struct peer *peer, const struct keypack_key *key, bool invert)
+{
+	(void)invert;
+	return !peer_delete(peer, key->bytes, key->length);
 }
 
 static uint64_t loop_delete(struct peer *peer, const unsigned char **at, size_t count, bool invert)
 {
-	const unsigned char *record = *at;
-	struct keypack_key key;
-	uint64_t wrong = 0;
-
-	(void)invert;
-	for (size_t i = 0; i < count; i++) {
-		record = keypack_read(record, &key);
-		wrong += !peer_delete(peer, key.bytes, key.length);
-	}
-	*at = record;
-	return wrong;
+	return each_key(peer, at, count, invert, step_delete);
 }
 
 #ifdef PEER_GET_MANY
