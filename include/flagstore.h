@@ -68,7 +68,10 @@ extern "C" {
 	X(ETOOBIG, -21, "the batch holds too many changes")                                                         \
 	X(ENOMEMORY, -22, "the process is out of memory")                                                           \
 	X(ESYSTEM, -23, "the operating system refused an operation")                                                \
-	X(ENOTLABORATORY, -24, "only a laboratory segment may be written without locking")
+	X(ENOTLABORATORY, -24, "only a laboratory segment may be written without locking")                          \
+	X(EREFUSED, -25, "changes are refused, since they could not be made durable")                               \
+	X(ENOTDURABLE, -26, "the change has been made, and is not durable yet")                                     \
+	X(EPERSIST, -27, "the directory that makes the flags durable can't be used")
 
 enum flagstore_error {
 	FLAGSTORE_OK = 0,
@@ -100,6 +103,25 @@ typedef struct flagstore flagstore;
 enum flagstore_attach_flags {
 	FLAGSTORE_READ_ONLY = 1, /* open the file read-only: reads work, every write is FLAGSTORE_EREADONLY */
 	FLAGSTORE_UNLOCKED = 2,  /* write without locking, which breaks the table; a laboratory segment alone allows it */
+	FLAGSTORE_CREATE = 4,    /* create the segment, with the options for that, if there is none */
+};
+
+/* When a change is on disk too (flagstore_persistence()). */
+#define FLAGSTORE_DURABILITIES(X)                                                                               \
+	X(VOLATILE, 0, "volatile") /* never: the flags are in the segment alone */                                  \
+	X(ASYNC, 1, "async")       /* soon after the call has returned: within the flush interval */                \
+	X(SYNC, 2, "sync")         /* before the call returns */
+
+enum flagstore_durability {
+#define FLAGSTORE_DURABILITY_CODE(name, code, word) FLAGSTORE_##name = (code),
+	FLAGSTORE_DURABILITIES(FLAGSTORE_DURABILITY_CODE)
+#undef FLAGSTORE_DURABILITY_CODE
+};
+
+/* What changes do while they can't be made durable. */
+enum flagstore_on_failure {
+	FLAGSTORE_DEGRADE = 0, /* they are made in the table alone, and written later */
+	FLAGSTORE_REFUSE = 1,  /* they are not made: EREFUSED */
 };
 
 /* Set to FLAGSTORE_OPTIONS_INIT, then change what should differ; a field of 0 means its default. */
@@ -108,7 +130,7 @@ struct flagstore_options {
 	uint32_t flags;        /* attach: enum flagstore_attach_flags */
 	uint32_t lock_wait_ms; /* how long a write waits for a lock; create: the segment's default (5000),
 	                        * attach: this process's own limit (default: the segment's) */
-	/* the following are for flagstore_create() alone */
+	/* the following are for flagstore_create(), and for an attach with FLAGSTORE_CREATE that creates */
 	uint64_t max_bytes;    /* the file's largest size, 1 MiB to 64 GiB (1 GiB); room is taken only as flags come */
 	uint32_t shards;       /* writer locks, a power of two from 1 to FLAGSTORE_SHARDS_MAX (64) */
 	uint32_t workers;      /* worker entries, 1 to FLAGSTORE_WORKERS_MAX (256) */
@@ -117,9 +139,14 @@ struct flagstore_options {
 	uint32_t mode;         /* permission bits within 0660, whatever the umask (0600) */
 	gid_t group;           /* the file's group; (gid_t)-1 leaves it alone */
 	bool laboratory;       /* a segment for experiments that break the rules on purpose */
+	const char *persist;   /* directory of an LMDB environment in which the flags are kept too; made if it does not exist, and
+	                        * the flags that it has are the new segment's first. NULL: none */
+	uint32_t durability;   /* with persist: FLAGSTORE_ASYNC (default) or FLAGSTORE_SYNC */
+	uint32_t on_failure;   /* with persist: enum flagstore_on_failure (FLAGSTORE_DEGRADE) */
+	uint32_t flush_interval_ms; /* with persist: async changes wait no longer than that, 1 to 60000 (50) */
 };
 
-#define FLAGSTORE_OPTIONS_INIT {sizeof(struct flagstore_options), 0, 0, 0, 0, 0, 0, 0, (gid_t)-1, false}
+#define FLAGSTORE_OPTIONS_INIT {sizeof(struct flagstore_options), 0, 0, 0, 0, 0, 0, 0, (gid_t)-1, false, NULL, 0, 0, 0}
 
 /* Creates segment NAME and attaches to it read-write. A NAME without a slash is the file "flagstore.NAME" in the
  * segment directory ($FLAGSTORE_DIR, /dev/shm when unset); a NAME with a slash is a path. options may be NULL.
@@ -471,6 +498,124 @@ size_t flagstore_conflicts(const flagstore *store, struct flagstore_conflict *co
  * Errors: EEXISTS, EPERMISSION, ENOSPACE, ESYSTEM. */
 int flagstore_dump(const flagstore *store, const char *path);
 
+/* ----------------------------------------------------------------------------------------------- persistence
+ *
+ * A segment that was created with a directory to persist in keeps its flags in an LMDB environment too. What is there is always
+ * the table as it was at some moment: a prefix of the changes, in the order in which they were made. One process at a time writes
+ * it: a thread that the library lends, in each process that has written, or, with FLAGSTORE_SYNC, the threads that wait.
+ * A circuit breaker takes the directory out of the way while it fails or is too slow. */
+#define FLAGSTORE_BREAKERS(X)                                                                                   \
+	X(BREAKER_CLOSED, 0, "closed")       /* changes are written */                                              \
+	X(BREAKER_OPEN, 1, "open")           /* they are not: flagstore_options.on_failure says what happens */     \
+	X(BREAKER_HALF_OPEN, 2, "half-open") /* one process tries whether they can be written again */
+
+enum flagstore_breaker_state {
+#define FLAGSTORE_BREAKER_CODE(name, code, word) FLAGSTORE_##name = (code),
+	FLAGSTORE_BREAKERS(FLAGSTORE_BREAKER_CODE)
+#undef FLAGSTORE_BREAKER_CODE
+};
+
+/* The words for these ("unknown" for a number that is none). Async-signal-safe. */
+const char *flagstore_breaker_name(int state);
+const char *flagstore_durability_name(int durability);
+
+/* When the breaker opens. */
+struct flagstore_breaker_limits {
+	uint32_t failures_permille; /* more commits than that fail within a minute (50) */
+	uint32_t opens_permille;    /* more attempts than that to open the directory, or to read from it, fail (30) */
+	uint32_t commit_ms;         /* one commit in a hundred takes longer, or one is under way for longer (1200) */
+	uint32_t samples;           /* with fewer commits (or attempts to open) in the minute, their share tells nothing (5) */
+};
+
+struct flagstore_persistence {
+	int durability;             /* enum flagstore_durability; FLAGSTORE_VOLATILE: all the following is 0 */
+	int on_failure;             /* enum flagstore_on_failure */
+	uint32_t flush_interval_ms;
+	const char *directory;      /* the store's, valid until it is closed */
+	uint64_t written;           /* bytes of journal since creation: position of the last change */
+	uint64_t durable;           /* up to here LMDB has it */
+	uint64_t journal_bytes;     /* room for what LMDB does not have yet */
+	uint64_t pending_bytes;     /* of it in use */
+	int64_t oldest_ms;          /* age of the oldest change that LMDB does not have; 0: it has all */
+	bool reconcile;             /* changes were given up: LMDB will be compared with the whole table */
+	uint64_t given_up;          /* times that this happened */
+	uint64_t reconciles;        /* comparisons of that kind that were completed */
+	uint64_t commits;
+	uint64_t commit_failures;
+	uint64_t records;           /* changes written */
+	uint64_t mismatches;        /* flags that flagstore_verify() found different, all together */
+	int64_t last_commit_ms;     /* since 1970; 0: never */
+	uint64_t last_commit_ns;    /* how long it took */
+	uint64_t longest_commit_ns;
+	uint64_t under_way_ns;      /* a commit is under way for so long; 0: none */
+	uint32_t waiting;           /* threads that wait for their change to be durable */
+	int64_t failed_ms;          /* when writing failed last, since 1970; 0: never */
+	char failure[192];          /* how, NUL-terminated; untrusted bytes */
+	int breaker;                /* enum flagstore_breaker_state */
+	bool forced;                /* kept open by flagstore_force_breaker() */
+	int64_t breaker_since_ms;   /* since 1970; 0: since creation */
+	uint64_t trips;             /* times that it opened */
+	struct flagstore_breaker_limits limits;
+	uint64_t minute_commits, minute_failures, minute_slow, minute_opens, minute_open_failures; /* what the limits are compared with */
+};
+
+/* All about it. A volatile segment is no error. Errors: none. */
+int flagstore_persistence(const flagstore *store, struct flagstore_persistence *persistence);
+
+/* Returns when all that had been changed by anybody when it was called is durable; writes it itself, if nobody else does.
+ * Also with FLAGSTORE_ASYNC; in a volatile segment there is nothing to do. timeout_ms below 0 waits for ever.
+ * Errors: EREADONLY, ENOTDURABLE (the breaker is open, or the time is over), EPERSIST. */
+int flagstore_sync(flagstore *store, int timeout_ms);
+
+/* Sets the breaker's limits; those that are 0 stay as they are. Errors: EARGUMENT, EREADONLY. */
+int flagstore_set_breaker(flagstore *store, const struct flagstore_breaker_limits *limits);
+
+/* Opens the breaker, which stays open until it is called with false: then it is tried at once whether it can be closed.
+ * Errors: EARGUMENT (a volatile segment), EREADONLY. */
+int flagstore_force_breaker(flagstore *store, bool open);
+
+/* A flag that is not in LMDB as it is in the table. */
+struct flagstore_difference {
+	const char *key; /* length bytes and a NUL; valid during the call */
+	size_t length;
+	bool in_table, table_value;
+	bool in_lmdb, lmdb_value;
+};
+
+typedef void flagstore_differs(const struct flagstore_difference *difference, void *argument);
+
+enum flagstore_verify {
+	FLAGSTORE_VERIFY = 0,
+	FLAGSTORE_REPAIR_LMDB = 1,  /* then write what the table has to LMDB */
+	FLAGSTORE_REPAIR_TABLE = 2, /* then set, insert and delete flags of the table until it has what LMDB had */
+};
+
+struct flagstore_verification {
+	uint64_t compared;    /* flags, of the table or LMDB */
+	uint64_t missing;     /* in LMDB */
+	uint64_t surplus;     /* in LMDB alone */
+	uint64_t different;   /* of another value */
+	uint64_t moving;      /* flags changed meanwhile, which are not compared */
+	uint64_t repaired;
+};
+
+/* Compares the table with LMDB as both were at one moment, while others go on writing, and calls differs (may be NULL) for each
+ * difference, which must not call this library on the same store. Errors: EARGUMENT (a volatile segment), EREADONLY,
+ * ENOTDURABLE (the breaker is open, or what is in the journal can't be written), EBUSY (so many changes came meanwhile that the journal went
+ * round), EPERSIST, ENOMEMORY. */
+int flagstore_verify(flagstore *store, enum flagstore_verify what, flagstore_differs *differs, void *argument,
+                     struct flagstore_verification *verification);
+
+/* Writes all flags as of one moment, while others go on writing, into a new file, which is an LMDB environment of its own (of one file, no
+ * directory) in the form of flagstore(5). Of a volatile segment too. *flags (may be NULL) is their number.
+ * Errors: EEXISTS, EPERSIST (the file can't be written), EBUSY, ETIMEDOUT, ENOMEMORY. */
+int flagstore_backup(flagstore *store, const char *path, uint64_t *flags);
+
+/* Calls flag for each flag of an LMDB environment: a backup's file, or a directory that a segment persists in; no segment is needed. It goes
+ * on until flag returns another value than 0, which is returned. Errors: EPERSIST, ENOMEMORY. */
+typedef int flagstore_saved(const char *key, size_t length, bool value, void *argument);
+int flagstore_read_saved(const char *path, flagstore_saved *flag, void *argument);
+
 /* ----------------------------------------------------------------------------------------------------- seats */
 
 /* What a thread does. */
@@ -479,7 +624,9 @@ int flagstore_dump(const flagstore *store, const char *path);
 	X(WAITING, 1, "waiting")       /* for a shard's lock */                                                     \
 	X(HOLDING, 2, "holding")       /* a shard's lock */                                                         \
 	X(GROWING, 3, "growing")       /* the same, while a bucket grows or splits */                               \
-	X(RECOVERING, 4, "recovering") /* the same, after the death of the shard's writer */
+	X(RECOVERING, 4, "recovering") /* the same, after the death of the shard's writer */                        \
+	X(FLUSHING, 5, "flushing")     /* writes changes to LMDB; holds no lock */                                  \
+	X(SYNCING, 6, "syncing")       /* waits until its change is durable; holds no lock */
 
 enum flagstore_activity {
 #define FLAGSTORE_ACTIVITY_CODE(name, code, word) FLAGSTORE_##name = (code),
@@ -531,7 +678,10 @@ size_t flagstore_seats(const flagstore *store, struct flagstore_seat *seats, siz
 	X(DOUBLING, 8, "doubling")     /* a shard's directory was doubled: duration_ns, offset */                   \
 	X(GUARD, 9, "guard")           /* the guard's mode was changed: from, to */                                 \
 	X(ATTACH, 10, "attach")        /* a process attached read-write */                                          \
-	X(DETACH, 11, "detach")        /* a process closed the segment */
+	X(DETACH, 11, "detach")        /* a process closed the segment */                                           \
+	X(BREAKER, 12, "breaker")      /* the circuit breaker changed its state: from, to */                        \
+	X(MISMATCH, 13, "mismatch")    /* LMDB did not have what the table has: offset (how many flags) */          \
+	X(RECONCILIATION, 14, "reconciliation") /* LMDB has been compared with the whole table: duration_ns, offset (flags changed) */
 
 enum flagstore_event_kind {
 #define FLAGSTORE_EVENT_CODE(name, code, word) FLAGSTORE_##name = (code),
@@ -574,7 +724,7 @@ struct flagstore_event {
 	uint64_t duration_ns;
 	uint32_t other_writer;
 	pid_t other_thread;
-	int from, to;          /* enum flagstore_guard */
+	int from, to;          /* enum flagstore_guard, or enum flagstore_breaker_state */
 };
 
 /* A reader of all rings, in the order of time. One thread at a time. */
@@ -632,6 +782,7 @@ struct flagstore_info {
 	uint32_t standing;        /* threads that found no seat since creation: they work too, but their events are not kept */
 	int guard;                /* enum flagstore_guard */
 	uint64_t conflicts;       /* that the guard saw since creation */
+	int durability;           /* enum flagstore_durability */
 };
 
 /* All about the segment. Counts are added up while others go on, so they are exact only when nobody writes.

@@ -86,8 +86,13 @@ int fs_sign(flagstore *store)
  * attached read-write. */
 static int reset(flagstore *store)
 {
-	int error = fs_make_locks(store);
+	int error;
 
+	/* What LMDB has may be newer than a segment whose memory was written back to a disk, or not, when the machine went down. */
+	if (store->journal)
+		return fs_fail(FLAGSTORE_ENOTREADY, "segment %s is left from before a reboot, and its flags are kept in %s too, which counts; unlink the "
+		               "segment and create it anew, which fills it from there", store->path, store->persistence.directory);
+	error = fs_make_locks(store);
 	for (uint32_t i = 0; !error && i < store->constants.shards; i++) {
 		struct fs_shard *shard = fs_shard_writable(store, i);
 

@@ -17,6 +17,7 @@
 #include "error.h"
 #include "file.h"
 #include "lock.h"
+#include "persist.h"
 #include "seat.h"
 #include "section.h"
 #include "sigbus.h"
@@ -38,7 +39,7 @@ bool fs_has_sound_tail(const struct fs_constants *constants)
 	return constants->seats && constants->seats <= FLAGSTORE_SEATS_MAX && constants->conflicts &&
 	       constants->conflicts <= FS_CONFLICTS_MAX && constants->conflicts % 2 == 0 && constants->shadows &&
 	       constants->shadows <= FS_SHADOWS_MAX && constants->shadows % (FS_PAGE / sizeof(struct fs_shadow)) == 0 &&
-	       fs_heap_start(constants) < fs_tail(constants).seats / FS_LINE && fs_tail(constants).seats < constants->max_bytes;
+	       fs_heap_start(constants) < fs_tail(constants).journal / FS_LINE && fs_tail(constants).journal < constants->max_bytes;
 }
 
 /* Everything that later code relies on without looking again. */
@@ -51,9 +52,9 @@ static int check_constants(const flagstore *store, const struct fs_constants *co
 	if (constants->layout != FS_LAYOUT_VERSION)
 		return fs_fail(FLAGSTORE_ELAYOUT, "segment %s has layout version %u, and flagstore %s knows version %d; "
 		               "export its flags with the version that made it", store->path, constants->layout, flagstore_version(), FS_LAYOUT_VERSION);
-	if (constants->feature_incompatible)
+	if (constants->feature_incompatible & ~FS_FEATURE_JOURNAL)
 		return fs_fail(FLAGSTORE_EFEATURE, "segment %s uses features (bits 0x%x) that flagstore %s does not know; use a newer version",
-		               store->path, constants->feature_incompatible, flagstore_version());
+		               store->path, constants->feature_incompatible & ~FS_FEATURE_JOURNAL, flagstore_version());
 	if (constants->feature_read_only && writable)
 		return fs_fail(FLAGSTORE_EFEATURE, "segment %s uses features (bits 0x%x) with which flagstore %s can only read it; "
 		               "attach read-only, or use a newer version", store->path, constants->feature_read_only, flagstore_version());
@@ -144,8 +145,9 @@ static int attach_open_file(flagstore *store, const struct flagstore_options *op
 	if (!fs_room_reaches(store, store->heap_start))
 		return fs_fail(FLAGSTORE_ETRUNCATED, "segment %s has less room in its file system than its header says; was it copied to a full disk?",
 		               store->path);
-	if (!writable)
-		return fs_unless_lost(store, FLAGSTORE_OK);
+	error = fs_persist_attach(store, writable);
+	if (error || !writable)
+		return fs_unless_lost(store, error);
 	error = fs_admit(store);
 	if (error)
 		return error;
@@ -167,16 +169,14 @@ static void recover_for_reader(const char *name, const flagstore *store)
 		flagstore_close(writer);
 }
 
-int flagstore_attach(const char *name, const struct flagstore_options *options, flagstore **store)
+static int attach(const char *name, const struct flagstore_options *options, flagstore **store)
 {
-	const struct flagstore_options none = FLAGSTORE_OPTIONS_INIT;
 	flagstore *made = NULL;
 	bool writable;
 	int error;
 
-	options = options ? options : &none;
-	if (options->size != sizeof *options || options->flags & ~(uint32_t)(FLAGSTORE_READ_ONLY | FLAGSTORE_UNLOCKED) ||
-	    options->flags == (FLAGSTORE_READ_ONLY | FLAGSTORE_UNLOCKED))
+	if (options->size != sizeof *options || options->flags & ~(uint32_t)(FLAGSTORE_READ_ONLY | FLAGSTORE_UNLOCKED | FLAGSTORE_CREATE) ||
+	    (options->flags & FLAGSTORE_READ_ONLY && options->flags != FLAGSTORE_READ_ONLY))
 		return fs_fail(FLAGSTORE_EARGUMENT, "the options to attach to segment \"%.100s\" are not set up by FLAGSTORE_OPTIONS_INIT", name);
 	error = fs_store_new(name, &made);
 	if (error)
@@ -201,11 +201,31 @@ int flagstore_attach(const char *name, const struct flagstore_options *options, 
 	return FLAGSTORE_OK;
 }
 
+/* Of several that find none one creates it, and the others attach; unless it is unlinked all the time. */
+#define CREATE_TRIES 100
+
+int flagstore_attach(const char *name, const struct flagstore_options *options, flagstore **store)
+{
+	const struct flagstore_options none = FLAGSTORE_OPTIONS_INIT;
+	int error = attach(name, options ? options : &none, store);
+
+	for (int tries = 0; options && options->flags & FLAGSTORE_CREATE && tries < CREATE_TRIES; tries++) {
+		if (error != FLAGSTORE_ENOSEGMENT && error != FLAGSTORE_ENOTREADY)
+			break;
+		error = flagstore_create(name, options, store);
+		if (error != FLAGSTORE_EEXISTS)
+			break;
+		error = attach(name, options, store);
+	}
+	return error;
+}
+
 void flagstore_close(flagstore *store)
 {
 	if (!store)
 		return;
 	if (store->write_map) {
+		fs_persist_leave(store);
 		fs_seats_leave(store);
 		fs_worker_leave(store);
 	}

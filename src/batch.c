@@ -19,6 +19,8 @@
 #include "error.h"
 #include "event.h"
 #include "grow.h"
+#include "journal.h"
+#include "persist.h"
 #include "point.h"
 #include "recover.h"
 #include "redo.h"
@@ -409,6 +411,38 @@ static struct fs_redo *write_redo(struct commit *commit)
 	return redo;
 }
 
+/* Whether the item changes anything that the journal has to say. */
+static bool is_journaled(const struct item *item)
+{
+	return item->slot && (item->existed ? fs_word_changes(item->after) != fs_word_changes(item->before) : item->exists);
+}
+
+static size_t journal_bytes(const struct commit *commit)
+{
+	size_t bytes = 0;
+
+	for (uint32_t i = 0; i < commit->count; i++)
+		bytes += is_journaled(&commit->items[i]) ? fs_record_bytes(commit->items[i].key.length) : 0;
+	return bytes;
+}
+
+/* All records are one change: the flusher never cuts between them. */
+static void write_journal(struct commit *commit)
+{
+	uint32_t left = 0;
+
+	if (!commit->store->journal)
+		return;
+	for (uint32_t i = 0; i < commit->count; i++)
+		left += is_journaled(&commit->items[i]);
+	if (!left)
+		return;
+	for (uint32_t i = 0; i < commit->count; i++)
+		if (is_journaled(&commit->items[i]))
+			fs_journal_write(commit->store, commit->items[i].slot, commit->items[i].after, --left > 0);
+	fs_journal_intend_batch(commit->store, commit->first_shard);
+}
+
 /* --------------------------------------------------------------------------------------------- 6. applying */
 
 static void apply(struct commit *commit)
@@ -458,18 +492,47 @@ static int carry_out(struct commit *commit)
 	note_leader(commit, commit->first_shard + 1);
 	error = prepare(commit);
 	redo = error ? NULL : write_redo(commit);
-	if (!redo) {
+	if (redo)
+		error = fs_journal_lock(store, journal_bytes(commit), &commit->deadline);
+	if (!redo || error) {
 		for (uint32_t i = 0; i < store->constants.shards; i++)
 			if (commit->entered[i])
 				fs_tidy(store, fs_shard_writable(store, i));
 		note_leader(commit, 0);
 		return error ? error : fs_fail(FLAGSTORE_ECORRUPT, "segment %s: a redo record does not exist", store->path);
 	}
+	write_journal(commit);
 	FS_NOTE(&redo->committed, 1);
 	FS_POINT("committed");
+	fs_journal_unlock(store, true);
 	apply(commit);
 	note_leader(commit, 0);
 	return FLAGSTORE_OK;
+}
+
+static int enter_and_carry_out(struct commit *commit)
+{
+	int error;
+
+	memset(commit->entered, 0, commit->store->constants.shards * sizeof *commit->entered);
+	commit->deadline.set = false;
+	commit->changed = 0;
+	error = enter_all(commit);
+	if (!error)
+		error = carry_out(commit);
+	leave_all(commit);
+	return error;
+}
+
+static int make_journal_room(struct commit *commit)
+{
+	size_t bytes = journal_bytes(commit);
+
+	/* fs_persist_make_room() promises half of the journal. */
+	if (bytes > (size_t)commit->store->ring_words * 4)
+		return fs_fail(FLAGSTORE_ETOOBIG, "segment %s: a batch that takes %zu bytes of journal is too large for one of %zu; make it smaller, or create a "
+		               "larger segment", commit->store->path, bytes, (size_t)commit->store->ring_words * 8);
+	return fs_persist_make_room(commit->store);
 }
 
 int flagstore_batch_commit(flagstore_batch *batch, size_t *changed)
@@ -492,14 +555,17 @@ int flagstore_batch_commit(flagstore_batch *batch, size_t *changed)
 		fs_thread.operation = FLAGSTORE_FLIP;
 		fs_thread.key = NULL;
 		sort_into_items(&commit);
-		error = enter_all(&commit);
-		if (!error)
-			error = carry_out(&commit);
-		leave_all(&commit);
+		error = enter_and_carry_out(&commit);
+		/* A full journal is written, by us or somebody else, with no lock held. */
+		while (error == FS_JOURNAL_FULL) {
+			error = make_journal_room(&commit);
+			if (!error)
+				error = enter_and_carry_out(&commit);
+		}
 		for (uint32_t i = 0; !error && i < store->constants.shards; i++)
 			if (commit.entered[i])
 				fs_wake(store, fs_shard_writable(store, i));
-		error = fs_unless_lost(store, error);
+		error = fs_unless_lost(store, fs_persisted(store, error));
 	}
 	free(commit.changes);
 	free(commit.items);

@@ -8,6 +8,7 @@
 #include "event.h"
 #include "futex.h"
 #include "grow.h"
+#include "journal.h"
 #include "point.h"
 #include "section.h"
 #include "undertaking.h"
@@ -43,6 +44,10 @@ bool fs_flip(flagstore *store, uint64_t hash, const struct fs_found *found, bool
 
 	if (fs_goes_unlocked(store) && fs_word_state(word) == FS_LIVE && !(fs_thread.sections && !fs_thread.unlocked))
 		return flip_unlocked(store, fs_hash_shard(hash, store->shard_bits), found, next);
+	if (__builtin_expect(store->journal != NULL, 0) && (fs_word_state(word) != FS_LIVE || !fs_journal_write(store, found->slot, next, false)))
+		return false;
+	if (__builtin_expect(store->journal != NULL, 0))
+		fs_journal_intend_slot(store, found->slot, next);
 	/* The whole word is compared, incarnation and state included: nothing but the flag that was found, unfrozen, is changed.
 	 * seq_cst: the release part pairs with the readers' acquire loads, the total order with that of wanted in fs_wake(). */
 	if (fs_word_state(word) != FS_LIVE ||
@@ -206,7 +211,7 @@ void fs_kill(flagstore *store, struct fs_shard *shard, const struct fs_found *fo
 
 	/* Flips need no lock, so the word may still move. seq_cst as in fs_flip(). */
 	do
-		dead = fs_word_with_state(fs_word_next(word, false), FS_DEAD);
+		dead = fs_word_dead(word);
 	while (!atomic_compare_exchange_weak_explicit(&slot->word, &word, dead, memory_order_seq_cst, memory_order_relaxed));
 	FS_POINT("flag dead");
 	fs_event_change(store, found->slot, what_of(store, shard, FLAGSTORE_DELETE), word, dead, fs_now_ms());

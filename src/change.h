@@ -7,8 +7,8 @@
 
 #include "table.h"
 
-/* Flips (or rewrites) a LIVE flag of that hash: one compare-and-swap of its word, no lock needed. False when the word is no longer
- * found->word. */
+/* Flips (or rewrites) a LIVE flag of that hash: one compare-and-swap of its word, no lock needed but the journal's, if there is one
+ * (fs_journal_lock(), and fs_journal_unlock() with the result). False when the word is no longer found->word. */
 bool fs_flip(flagstore *store, uint64_t hash, const struct fs_found *found, bool value);
 
 /* The following expect the shard's lock. */

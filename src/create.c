@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/resource.h>
@@ -16,6 +17,7 @@
 #include "error.h"
 #include "file.h"
 #include "lock.h"
+#include "persist.h"
 #include "point.h"
 #include "worker.h"
 
@@ -23,6 +25,8 @@
 #define SHARDS_DEFAULT 64
 #define WORKERS_DEFAULT 256
 #define SEATS_DEFAULT 1024
+#define FLUSH_INTERVAL_DEFAULT_MS 50
+#define FLUSH_INTERVAL_MAX_MS 60000
 #define MODE_DEFAULT 0600
 #define MODE_MAX 0660
 
@@ -31,7 +35,7 @@ static int check_options(const char *name, const struct flagstore_options *optio
 	uint32_t shards = options->shards;
 	struct rlimit limit;
 
-	if (options->size != sizeof *options || options->flags)
+	if (options->size != sizeof *options || options->flags & ~(uint32_t)FLAGSTORE_CREATE)
 		return fs_fail(FLAGSTORE_EARGUMENT, "the options to create segment \"%.100s\" are not set up by FLAGSTORE_OPTIONS_INIT", name);
 	if (options->max_bytes && (options->max_bytes < FS_MIN_BYTES || options->max_bytes > FS_MAX_BYTES))
 		return fs_fail(FLAGSTORE_EARGUMENT, "segment \"%.100s\": a maximum size of %llu bytes is not between %llu and %llu", name,
@@ -45,6 +49,15 @@ static int check_options(const char *name, const struct flagstore_options *optio
 		return fs_fail(FLAGSTORE_EARGUMENT, "segment \"%.100s\": %u seats are more than %d", name, options->seats, FLAGSTORE_SEATS_MAX);
 	if (options->mode & ~(uint32_t)MODE_MAX || (options->mode && (options->mode & 0600) != 0600))
 		return fs_fail(FLAGSTORE_EARGUMENT, "segment \"%.100s\": mode %04o is not within %04o, or keeps the owner out", name, options->mode, MODE_MAX);
+	if (!options->persist && (options->durability || options->on_failure || options->flush_interval_ms))
+		return fs_fail(FLAGSTORE_EARGUMENT, "segment \"%.100s\": durability needs a directory to persist in", name);
+	if (options->persist && (options->durability > FLAGSTORE_SYNC || options->on_failure > FLAGSTORE_REFUSE ||
+	                         options->flush_interval_ms > FLUSH_INTERVAL_MAX_MS || !*options->persist ||
+	                         strlen(options->persist) > FS_DIRECTORY_PATH / 2))
+		return fs_fail(FLAGSTORE_EARGUMENT, "segment \"%.100s\": durability, what happens on failure, flush interval (up to %d ms) or directory "
+		               "(up to %d bytes) are not possible", name, FLUSH_INTERVAL_MAX_MS, FS_DIRECTORY_PATH / 2);
+	if (options->persist && options->laboratory)
+		return fs_fail(FLAGSTORE_EARGUMENT, "segment \"%.100s\": a laboratory segment, which is meant to be broken, does not persist", name);
 	/* Beyond the limit the kernel would kill us by SIGXFSZ instead of an error. */
 	if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
 	    (options->max_bytes ? options->max_bytes : MAX_BYTES_DEFAULT) > limit.rlim_cur)
@@ -82,6 +95,7 @@ static void make_constants(const struct flagstore_options *options, struct fs_co
 		.workers = fs_or_default(options->workers, WORKERS_DEFAULT),
 		.lock_wait_ms = fs_or_default(options->lock_wait_ms, FS_LOCK_WAIT_DEFAULT_MS),
 		.laboratory = options->laboratory,
+		.feature_incompatible = options->persist ? FS_FEATURE_JOURNAL : 0,
 		.max_bytes = max_bytes / FS_PAGE * FS_PAGE,
 		.created_ms = fs_now_ms(),
 	};
@@ -99,6 +113,24 @@ static int make_random(const flagstore *store, struct fs_constants *constants)
 	/* A random UUID, RFC 4122 version 4. */
 	constants->uuid[6] = (uint8_t)((constants->uuid[6] & 0x0f) | 0x40);
 	constants->uuid[8] = (uint8_t)((constants->uuid[8] & 0x3f) | 0x80);
+	return FLAGSTORE_OK;
+}
+
+/* Absolute, whatever directory the next who attaches is in. */
+static int note_persistence(flagstore *store, const struct flagstore_options *options)
+{
+	struct fs_persistence *persistence = &store->persistence;
+	char here[PATH_MAX] = "";
+
+	persistence->durability = fs_or_default(options->durability, FLAGSTORE_ASYNC);
+	persistence->on_failure = options->on_failure;
+	persistence->flush_interval_ms = fs_or_default(options->flush_interval_ms, FLUSH_INTERVAL_DEFAULT_MS);
+	if (*options->persist != '/' && !getcwd(here, sizeof here))
+		return fs_fail_errno(FLAGSTORE_ESYSTEM, "segment %s: the working directory, which %s lies in, is not known", store->path,
+		                     options->persist);
+	if ((size_t)snprintf(persistence->directory, sizeof persistence->directory, "%s%s%s", here, *here ? "/" : "", options->persist) >=
+	    sizeof persistence->directory)
+		return fs_fail(FLAGSTORE_EARGUMENT, "segment %s: the path of directory %s is too long", store->path, options->persist);
 	return FLAGSTORE_OK;
 }
 
@@ -156,13 +188,24 @@ static int fill_file(flagstore *store, const struct flagstore_options *options)
 		error = set_access(store, options);
 	if (error)
 		return error;
+	store->lock_wait_ms = constants->lock_wait_ms;
+	if (options->persist) {
+		fs_worker_enter(store);
+		fs_entered(store);
+		error = note_persistence(store, options);
+		if (!error)
+			error = fs_persist_create(store);
+		if (error)
+			return error;
+	}
 	/* release: whoever sees READY sees the rest. A death before this store leaves a file that is taken over. */
 	atomic_store_explicit(&header->state, FS_READY, memory_order_release);
 	FS_POINT("ready");
-	store->lock_wait_ms = constants->lock_wait_ms;
 	fs_file_lock(store->fd, F_RDLCK, FS_LOCK_PRESENT);
-	fs_worker_enter(store);
-	fs_entered(store);
+	if (!options->persist) {
+		fs_worker_enter(store);
+		fs_entered(store);
+	}
 	return FLAGSTORE_OK;
 }
 

@@ -54,6 +54,8 @@ static int fill(const flagstore *store, int file, const char *path)
 	if (ftruncate(file, (off_t)store->constants.max_bytes) != 0)
 		return write_error(path);
 	error = copy_pages(store, file, path, 0, front);
+	if (!error && fs_journal(store))
+		error = copy_pages(store, file, path, tail->journal, tail->seats);
 	if (!error)
 		error = copy_pages(store, file, path, tail->seats, tail->seats + seats);
 	if (!error && fs_conflicts(store))

@@ -23,13 +23,23 @@ void fs_event_note(const flagstore *store, enum flagstore_event_kind kind, uint3
 		               &(struct fs_news){.time_ns = now_ns(), .what = fs_event_what(kind, shard), .slot = other, .identity = duration_ns});
 }
 
-void fs_event_guard(const flagstore *store, uint64_t from, uint64_t to)
+static void note_turn(const flagstore *store, enum flagstore_event_kind kind, uint64_t from, uint64_t to)
 {
 	struct fs_seat *seat = fs_own_seat(store);
 
 	if (seat)
 		fs_event_write(seat, fs_thread.mark,
-		               &(struct fs_news){.time_ns = now_ns(), .what = fs_event_what(FLAGSTORE_GUARD, UINT32_MAX), .before = from, .after = to});
+		               &(struct fs_news){.time_ns = now_ns(), .what = fs_event_what(kind, UINT32_MAX), .before = from, .after = to});
+}
+
+void fs_event_guard(const flagstore *store, uint64_t from, uint64_t to)
+{
+	note_turn(store, FLAGSTORE_GUARD, from, to);
+}
+
+void fs_event_breaker(const flagstore *store, uint64_t from, uint64_t to)
+{
+	note_turn(store, FLAGSTORE_BREAKER, from, to);
 }
 
 void fs_event_conflict(const flagstore *store, uint32_t shard, uint64_t other, fs_line slot)

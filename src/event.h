@@ -76,7 +76,8 @@ void fs_event_note(const flagstore *store, enum flagstore_event_kind kind, uint3
 /* Two writers met, at a slot if that is known. */
 void fs_event_conflict(const flagstore *store, uint32_t shard, uint64_t other, fs_line slot);
 
-/* The guard's mode has been changed. */
+/* The guard's mode, or the breaker's state, has been changed. */
 void fs_event_guard(const flagstore *store, uint64_t from, uint64_t to);
+void fs_event_breaker(const flagstore *store, uint64_t from, uint64_t to);
 
 #endif

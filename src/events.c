@@ -190,7 +190,13 @@ static void describe(const struct record *record, struct flagstore_event *event)
 		event->other_writer = fs_mark_worker(record->slot);
 		event->other_thread = fs_mark_thread(record->slot);
 		break;
+	case FLAGSTORE_MISMATCH:
+	case FLAGSTORE_RECONCILIATION:
+		event->offset = record->slot;
+		event->duration_ns = record->identity;
+		break;
 	case FLAGSTORE_GUARD:
+	case FLAGSTORE_BREAKER:
 		event->from = (int)(record->before & 0xff);
 		event->to = (int)(record->after & 0xff);
 		break;

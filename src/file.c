@@ -98,7 +98,8 @@ int fs_store_map(flagstore *store, bool writable)
 	store->shard_bits = (uint32_t)__builtin_ctz(store->constants.shards);
 	store->heap_start = fs_heap_start(&store->constants);
 	store->tail = fs_tail(&store->constants);
-	store->max_lines = (uint32_t)(store->tail.seats / FS_LINE);
+	store->max_lines = (uint32_t)(store->tail.journal / FS_LINE);
+	store->ring_words = store->tail.journal < store->tail.seats ? (uint32_t)(fs_ring_bytes(&store->constants) / 8) : 0;
 	store->created_ms = store->constants.created_ms;
 	store->tmpfs = fstatfs(store->fd, &system) == 0 && system.f_type == TMPFS_MAGIC;
 	return FLAGSTORE_OK;

@@ -13,6 +13,7 @@
 
 #include "error.h"
 #include "event.h"
+#include "journal.h"
 #include "point.h"
 #include "probe.h"
 #include "recover.h"
@@ -174,6 +175,14 @@ static int replace(flagstore *store, struct fs_shard *shard, uint32_t where, uin
 		return error;
 	}
 	move_flags(store, old, fs_dir_depth(old_word), fresh, split);
+	/* Whoever has just flipped one of these flags has its record in the journal before the slot is left. */
+	error = fs_journal_settle(store);
+	if (error) {
+		fs_undertaking_resolve(store, shard);
+		fs_tidy(store, shard);
+		fs_seat_turns_to(store, FLAGSTORE_HOLDING);
+		return error;
+	}
 	/* From this store on a death finishes the work. */
 	FS_NOTE(&shard->phase, FS_PUBLISHING);
 	FS_POINT("publishing");

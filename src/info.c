@@ -80,6 +80,7 @@ int flagstore_info(const flagstore *store, struct flagstore_info *info)
 		.workers_max = constants->workers,
 		.seats = fs_seats_taken(store),
 		.guard = (int)flagstore_guard(store, NULL),
+		.durability = (int)store->persistence.durability,
 		.conflicts = atomic_load_explicit(&header->conflicts_seen, memory_order_relaxed),
 		.seats_max = constants->seats,
 		.standing = atomic_load_explicit(&header->standing, memory_order_relaxed),

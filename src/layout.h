@@ -4,7 +4,7 @@
  * layout.h: the bytes of a segment, and nothing else. flagstore(5) says the same to people.
  *
  *     segment   | header page | shards | workers | heap: directories, buckets, key cells, redo records ... |
- *               ... | seats | conflicts | shadows |
+ *               ... | journal | seats | conflicts | shadows |
  *     bucket    | bucket header, tags (one byte a slot), padding to a line | slot 0 | slot 1 | ... |
  *     slot      | word 8 | stamp 8 | hash 4, check 4 | length 1, key 39 |            one cache line
  *
@@ -402,9 +402,111 @@ static_assert(sizeof(struct fs_shadow) == 32, "two to a line");
 #define FS_SHADOW_UNLOCKED (UINT64_C(1) << 56)
 #define FS_SHADOW_LOCKED (UINT64_C(1) << 57)
 
+/* ------------------------------------------------------------------------------------------------ journal
+ *
+ * Of a segment that is kept in LMDB too: every change of a flag, in the order in which the changes were made, for whoever writes them to
+ * LMDB. The first page says where the journal begins and ends; behind it stands a ring of 8-byte words. A position counts the bytes that
+ * were ever written, and is 0 when the segment is created; the byte at position p stands at p modulo the size of the ring.
+ *
+ * A record: its own position | 7..0 words of the record, 8 delete, 9 the batch goes on behind it | slot word after the change |
+ * milliseconds since 1970 | key: its length in one byte, then the key, padded with zeros to whole words. */
+#define FS_RECORD_WORDS 4 /* before the key */
+#define FS_RECORD_WORDS_MAX (FS_RECORD_WORDS + (1 + FLAGSTORE_KEY_MAX + 7) / 8)
+#define FS_RECORD_DELETE (UINT64_C(1) << 8)
+#define FS_RECORD_MORE (UINT64_C(1) << 9)
+#define FS_JOURNAL_BYTES_MIN (UINT64_C(64) << 10) /* of the ring */
+#define FS_JOURNAL_BYTES_MAX (UINT64_C(8) << 20)
+
+/* What the appender is in the middle of: 63..32 a kind | 31..0 line of the slot, or index of the shard that leads the batch. */
+#define FS_INTENT_KIND_SHIFT 32
+#define FS_INTENT_SLOT 1
+#define FS_INTENT_BATCH 2
+
+/* Commits of the last minute, by slices of five seconds. */
+#define FS_BREAKER_SLICES 12
+#define FS_BREAKER_SLICE_S 5
+
+struct fs_breaker_slice {
+	_Atomic uint32_t number;   /* which slice since boot; one that is not the right one counts as empty */
+	_Atomic uint32_t commits;
+	_Atomic uint32_t failures; /* of them */
+	_Atomic uint32_t slow;     /* of them, longer than the limit */
+	_Atomic uint32_t opens;    /* attempts to open the environment and to read from it */
+	_Atomic uint32_t open_failures;
+	uint32_t reserved[2];
+};
+
+#define FS_FAILURE_TEXT 192
+
+struct fs_journal {
+	/* line 0: the lock, which is taken for each change of a flag */
+	pthread_mutex_t mutex;         /* robust, process-shared */
+	_Atomic uint64_t holder;       /* writer mark of the last that locked it */
+	uint8_t line0[FS_LINE - 48];
+	/* line 1: written by who has the lock */
+	_Atomic uint64_t head;         /* the end: all records before it are made */
+	_Atomic uint64_t next;         /* the end that will be when the change under way is made; else the same as head */
+	_Atomic uint64_t intent;       /* what that change is; 0: there is none */
+	_Atomic uint64_t intended;     /* FS_INTENT_SLOT: the word that makes it */
+	_Atomic uint64_t given_up;     /* times that records were given up, since the ring was full and nobody could write them */
+	uint8_t line1[FS_LINE - 40];
+	/* line 2: written by the flusher, but for what is said below */
+	_Atomic uint64_t tail;         /* the beginning: what stands before it may be overwritten (also by who gives records up) */
+	_Atomic uint64_t durable;      /* LMDB has all changes before this position */
+	_Atomic uint32_t flushes;      /* futex word of those who wait for durable to move */
+	_Atomic uint32_t wake;         /* futex word of the flusher (by writers) */
+	_Atomic uint64_t flush_since_ns; /* a commit is under way since then, CLOCK_MONOTONIC; 0: none */
+	_Atomic uint32_t reconcile;    /* not 0: LMDB is to be compared with the whole table; grows with each wish (by anybody) */
+	_Atomic uint32_t waiters;      /* threads that wait for durable to move; may be too many, after a death (by them) */
+	_Atomic uint64_t flusher;      /* writer mark of the last flusher */
+	uint8_t line2[FS_LINE - 48];
+	/* line 3: the circuit breaker */
+	_Atomic uint64_t breaker;      /* 7..0 enum flagstore_breaker_state | 63..8 since when, milliseconds since 1970 */
+	_Atomic uint64_t retry_ns;     /* open: when to try again, CLOCK_MONOTONIC */
+	_Atomic uint64_t retry_pause_ms; /* how long that was from the last failure */
+	_Atomic uint64_t trips;        /* times that it opened */
+	_Atomic uint32_t limit_failures; /* per mille of commits */
+	_Atomic uint32_t limit_opens;  /* per mille of opens and reads */
+	_Atomic uint32_t limit_ms;     /* of a commit */
+	_Atomic uint32_t limit_samples; /* fewer commits tell nothing */
+	_Atomic uint32_t forced;       /* 1: kept open by an administrator */
+	uint8_t line3[FS_LINE - 52];
+	/* counts for people */
+	_Atomic uint64_t commits, commit_failures, records, reconciles, mismatches;
+	_Atomic int64_t last_commit_ms;  /* since 1970 */
+	_Atomic uint64_t last_commit_ns; /* how long it took */
+	_Atomic uint64_t longest_commit_ns;
+	struct fs_breaker_slice slices[FS_BREAKER_SLICES];
+	_Atomic int64_t failed_ms;     /* when the last failure was, since 1970; 0: never */
+	_Atomic uint64_t failure[FS_FAILURE_TEXT / 8]; /* its sentence, NUL-terminated */
+	uint8_t rest[FS_PAGE - 4 * FS_LINE - 9 * 8 - FS_BREAKER_SLICES * 32 - FS_FAILURE_TEXT];
+};
+
+static_assert(offsetof(struct fs_journal, head) == 1 * FS_LINE, "journal line 1");
+static_assert(offsetof(struct fs_journal, tail) == 2 * FS_LINE, "journal line 2");
+static_assert(offsetof(struct fs_journal, breaker) == 3 * FS_LINE, "journal line 3");
+static_assert(sizeof(struct fs_journal) == FS_PAGE, "the ring begins at a page");
+
+/* Where the flags are kept too; fixed at creation. */
+#define FS_DIRECTORY_PATH 1024
+
+struct fs_persistence {
+	uint32_t durability; /* enum flagstore_durability */
+	uint32_t on_failure; /* enum flagstore_on_failure */
+	uint32_t flush_interval_ms;
+	uint32_t reserved;
+	char directory[FS_DIRECTORY_PATH]; /* absolute, NUL-terminated */
+	uint64_t check;      /* XXH3 of all the bytes before it */
+};
+
+/* Bits of features. */
+#define FS_FEATURE_JOURNAL 1u /* incompatible: every change is written to the journal, and flips take its lock */
+
 /* Bytes of the file, far behind its end, that exist only to be locked. */
 #define FS_LOCK_SETUP (INT64_C(1) << 60)         /* exclusive: whoever creates, resets or attaches read-write */
 #define FS_LOCK_PRESENT (FS_LOCK_SETUP + 1)      /* shared: everybody that is attached read-write */
+#define FS_LOCK_FLUSH (FS_LOCK_SETUP + 2)        /* exclusive: whoever writes to LMDB, meanwhile */
+#define FS_LOCK_FLUSHER (FS_LOCK_SETUP + 3)      /* exclusive: the thread that does that regularly */
 #define FS_LOCK_WORKER (FS_LOCK_SETUP + FS_PAGE) /* exclusive, one byte an entry: the worker lives */
 
 /* ------------------------------------------------------------------------------------------------ header */
@@ -456,7 +558,8 @@ struct fs_header {
 	_Atomic uint32_t seat_room;      /* seats that have room */
 	_Atomic uint32_t conflict_room;  /* 1: the conflicts have room */
 	_Atomic uint32_t shadow_room;    /* 1: the shadows have room */
-	uint8_t line3[FS_LINE - 24];
+	_Atomic uint32_t journal_room;   /* 1: the journal has room */
+	uint8_t line3[FS_LINE - 28];
 	/* line 4 */
 	_Atomic uint32_t changed;        /* futex word of those who wait for any flag */
 	_Atomic uint32_t next_worker;    /* where the search for a free worker entry goes on */
@@ -471,7 +574,10 @@ struct fs_header {
 	/* line 6 */
 	_Atomic uint64_t next_conflict;  /* the number of the next conflict record */
 	_Atomic uint64_t conflicts_seen; /* all of them, whether recorded or not */
-	uint8_t rest[FS_PAGE - 6 * FS_LINE - 16];
+	uint8_t line6[FS_LINE - 16];
+	/* line 7 */
+	struct fs_persistence persistence; /* with FS_FEATURE_JOURNAL */
+	uint8_t rest[FS_PAGE - 7 * FS_LINE - sizeof(struct fs_persistence)];
 };
 
 static_assert(sizeof(struct fs_constants) == 2 * FS_LINE, "no padding in what check covers");

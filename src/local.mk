@@ -10,9 +10,12 @@ library_sources = \
 	src/admit.c \
 	src/admit.h \
 	src/attach.c \
+	src/backup.c \
 	src/batch.c \
 	src/block.c \
 	src/block.h \
+	src/breaker.c \
+	src/breaker.h \
 	src/census.c \
 	src/census.h \
 	src/change.c \
@@ -23,6 +26,8 @@ library_sources = \
 	src/create.c \
 	src/cursor.c \
 	src/cursor.h \
+	src/disk.c \
+	src/disk.h \
 	src/dump.c \
 	src/error.c \
 	src/error.h \
@@ -40,16 +45,22 @@ library_sources = \
 	src/guard.h \
 	src/handle.c \
 	src/info.c \
+	src/journal.c \
+	src/journal.h \
 	src/key.h \
 	src/layout.h \
 	src/lock.c \
 	src/lock.h \
 	src/many.c \
 	src/name.c \
+	src/persist.c \
+	src/persist.h \
+	src/persistence.c \
 	src/place.c \
 	src/place.h \
 	src/point.h \
 	src/probe.h \
+	src/reconcile.c \
 	src/recover.c \
 	src/recover.h \
 	src/redo.c \
@@ -81,7 +92,7 @@ library_sources = \
 	src/worker.h
 
 # Calls inside the library go straight to its own functions: faster, and what -export-symbols-regex leaves out can't be replaced anyway.
-library_cppflags = $(AM_CPPFLAGS) -DFLAGSTORE_VERSION='"$(PACKAGE_VERSION)"'
+library_cppflags = $(AM_CPPFLAGS) $(LMDB_CFLAGS) -DFLAGSTORE_VERSION='"$(PACKAGE_VERSION)"'
 library_cflags = $(AM_CFLAGS) -fno-semantic-interposition
 
 # All of it with its inner names: for the commands' and the tests' looks inside, and what the shared and the static library are made of.
@@ -89,6 +100,7 @@ noinst_LTLIBRARIES += libflagstore-internal.la
 libflagstore_internal_la_SOURCES = $(library_sources)
 libflagstore_internal_la_CPPFLAGS = $(library_cppflags)
 libflagstore_internal_la_CFLAGS = $(library_cflags)
+libflagstore_internal_la_LIBADD = $(LMDB_LIBS)
 
 # -z nodelete: the handler of flagstore_catch_sigbus() must not be unloaded.
 # -z now: a read in a signal handler must not have to call the dynamic linker first.
@@ -101,9 +113,11 @@ check_LTLIBRARIES += libflagstore-points.la
 libflagstore_points_la_SOURCES = $(library_sources)
 libflagstore_points_la_CPPFLAGS = $(library_cppflags) -DFLAGSTORE_POINTS
 libflagstore_points_la_CFLAGS = $(library_cflags)
+libflagstore_points_la_LIBADD = $(LMDB_LIBS)
 
 # With a planted fault: line numbers go unchecked.
 check_LTLIBRARIES += libflagstore-unchecked.la
 libflagstore_unchecked_la_SOURCES = $(library_sources)
 libflagstore_unchecked_la_CPPFLAGS = $(library_cppflags) -DFLAGSTORE_UNCHECKED
 libflagstore_unchecked_la_CFLAGS = $(library_cflags)
+libflagstore_unchecked_la_LIBADD = $(LMDB_LIBS)

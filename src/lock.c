@@ -36,28 +36,33 @@ int fs_lock_init(pthread_mutex_t *mutex)
 	return error;
 }
 
+void fs_name_holder(const flagstore *store, uint64_t holder, char who[FS_HOLDER_SIZE])
+{
+	struct flagstore_worker worker;
+	char command[FS_PRINTABLE_SIZE];
+
+	strlcpy(who, "an unknown worker", FS_HOLDER_SIZE);
+	if (flagstore_worker(store, fs_mark_worker(holder), &worker) == FLAGSTORE_OK)
+		snprintf(who, FS_HOLDER_SIZE, "worker %ld (%s)", (long)worker.pid, fs_printable(worker.command, strlen(worker.command), command));
+}
+
 static int timed_out(flagstore *store, uint32_t index)
 {
 	const struct fs_shard *shard = &store->shards[index];
-	uint64_t holder = atomic_load_explicit(&shard->holder, memory_order_relaxed);
 	uint64_t since = atomic_load_explicit(&shard->since_ns, memory_order_relaxed), now = fs_monotonic_ns();
-	struct flagstore_worker worker;
-	char who[128] = "an unknown worker";
+	char who[FS_HOLDER_SIZE];
 
-	if (flagstore_worker(store, fs_mark_worker(holder), &worker) == FLAGSTORE_OK) {
-		char command[FS_PRINTABLE_SIZE];
-
-		snprintf(who, sizeof who, "worker %ld (%s)", (long)worker.pid,
-		         fs_printable(worker.command, strlen(worker.command), command));
-	}
+	fs_name_holder(store, atomic_load_explicit(&shard->holder, memory_order_relaxed), who);
 	return fs_fail(FLAGSTORE_ETIMEDOUT,
 	               "segment %s: shard %u stayed locked for more than %u ms; it is held by %s, since %.3f s; "
 	               "see whether that process is stopped or dumping core",
 	               store->path, index, store->lock_wait_ms, who, now > since ? (double)(now - since) / 1e9 : 0.0);
 }
 
-static void set_deadline(const flagstore *store, struct fs_deadline *deadline)
+void fs_deadline_set(const flagstore *store, struct fs_deadline *deadline)
 {
+	if (deadline->set)
+		return;
 	clock_gettime(CLOCK_MONOTONIC, &deadline->at);
 	deadline->at.tv_sec += store->lock_wait_ms / 1000;
 	deadline->at.tv_nsec += (long)(store->lock_wait_ms % 1000) * 1000000;
@@ -86,7 +91,7 @@ static bool earlier(const struct timespec *a, const struct timespec *b)
 	return a->tv_sec != b->tv_sec ? a->tv_sec < b->tv_sec : a->tv_nsec < b->tv_nsec;
 }
 
-static int wait_for_lock(pthread_mutex_t *mutex, const struct timespec *end)
+int fs_mutex_wait(pthread_mutex_t *mutex, const struct timespec *end)
 {
 	int error;
 
@@ -120,12 +125,11 @@ static int wait_as_seen(flagstore *store, uint32_t index, struct fs_deadline *de
 	int error;
 
 	atomic_fetch_add_explicit(&shard->waits, 1, memory_order_relaxed);
-	if (!deadline->set)
-		set_deadline(store, deadline);
+	fs_deadline_set(store, deadline);
 	if (seat)
 		atomic_store_explicit(&seat->behind, behind, memory_order_relaxed);
 	fs_seat_does(seat, FLAGSTORE_WAITING, index, began);
-	error = wait_for_lock(&shard->mutex, &deadline->at);
+	error = fs_mutex_wait(&shard->mutex, &deadline->at);
 	took = fs_monotonic_ns() - began;
 	if (seat) {
 		fs_count(&seat->waits, 1);

@@ -15,6 +15,16 @@ struct fs_deadline {
 	struct timespec at;
 };
 
+/* Sets it, if it is not yet: the lock wait limit from now on. */
+void fs_deadline_set(const flagstore *store, struct fs_deadline *deadline);
+
+/* Waits for a robust mutex until then: as pthread_mutex_clocklock(), and also when who should have woken us was killed. */
+int fs_mutex_wait(pthread_mutex_t *mutex, const struct timespec *end);
+
+/* Who a writer mark is, for an error's detail. */
+#define FS_HOLDER_SIZE 128
+void fs_name_holder(const flagstore *store, uint64_t holder, char who[FS_HOLDER_SIZE]);
+
 enum fs_locked {
 	FS_LOCKED = 0,
 	FS_LOCKED_DEAD = 1, /* locked, and its last owner died in it: recover, then fs_lock_recovered() */

@@ -11,6 +11,8 @@
  * disappears. */
 #include "recover.h"
 
+#include "journal.h"
+
 #include "grow.h"
 #include "point.h"
 #include "redo.h"
@@ -112,6 +114,8 @@ void fs_recover(flagstore *store, uint32_t index)
 	struct fs_shard *shard = fs_shard_writable(store, index);
 
 	FS_POINT("recovery begins");
+	/* Before any slot becomes another flag's: the dead writer may have left an intent that names it. */
+	fs_journal_recover(store);
 	fs_block_settle(store, shard);
 	fs_undertaking_resolve(store, shard);
 	fs_redo_finish(store, index);

@@ -33,7 +33,7 @@ static void lift(_Atomic uint32_t *room, uint32_t to)
 
 /* What the header says, before the file is asked. */
 struct said {
-	uint32_t lines, seats, conflicts, shadows;
+	uint32_t lines, seats, conflicts, shadows, journal;
 };
 
 static struct said read_rooms(const flagstore *store)
@@ -45,6 +45,7 @@ static struct said read_rooms(const flagstore *store)
 		.seats = atomic_load_explicit(&header->seat_room, memory_order_relaxed),
 		.conflicts = atomic_load_explicit(&header->conflict_room, memory_order_relaxed),
 		.shadows = atomic_load_explicit(&header->shadow_room, memory_order_relaxed),
+		.journal = atomic_load_explicit(&header->journal_room, memory_order_relaxed),
 	};
 }
 
@@ -56,11 +57,12 @@ static bool learn(const flagstore *store, const struct said *said)
 	struct stat file;
 	uint64_t bytes;
 
-	if (said->lines > store->max_lines || said->seats > store->constants.seats || said->conflicts > 1 || said->shadows > 1 ||
+	if (said->lines > store->max_lines || said->seats > store->constants.seats || said->conflicts > 1 || said->shadows > 1 || said->journal > 1 ||
 	    fstat(store->fd, &file) != 0 || (uint64_t)file.st_size < (uint64_t)said->lines * FS_LINE)
 		return false;
 	bytes = (uint64_t)said->lines * FS_LINE + (uint64_t)said->seats * sizeof(struct fs_seat) +
-	        said->conflicts * (tail->shadows - tail->conflicts) + said->shadows * (tail->shadows_end - tail->shadows);
+	        said->conflicts * (tail->shadows - tail->conflicts) + said->shadows * (tail->shadows_end - tail->shadows) +
+	        said->journal * (tail->seats - tail->journal);
 	/* Elsewhere reading a hole takes nothing, and blocks may be counted otherwise (compression). */
 	if (store->tmpfs && (uint64_t)file.st_blocks * 512 < bytes)
 		return false;
@@ -71,6 +73,7 @@ static bool learn(const flagstore *store, const struct said *said)
 	lift(&known->seat_room, said->seats);
 	lift(&known->conflict_room, said->conflicts);
 	lift(&known->shadow_room, said->shadows);
+	lift(&known->journal_room, said->journal);
 	return true;
 }
 
@@ -198,6 +201,11 @@ static int take_whole(flagstore *store, uint64_t from, uint64_t to, _Atomic uint
 	return FLAGSTORE_OK;
 }
 
+int fs_room_take_journal(flagstore *store)
+{
+	return take_whole(store, store->tail.journal, store->tail.seats, &fs_header_writable(store)->journal_room, &store->journal_room);
+}
+
 int fs_room_take_conflicts(flagstore *store)
 {
 	return take_whole(store, store->tail.conflicts, store->tail.shadows, &fs_header_writable(store)->conflict_room, &store->conflict_room);
@@ -228,4 +236,11 @@ const struct fs_conflict *fs_conflicts(const flagstore *store)
 const struct fs_shadow *fs_shadows(const flagstore *store)
 {
 	return knows(store, &fs_header(store)->shadow_room, &store->shadow_room) ? (const void *)(store->map + store->tail.shadows) : NULL;
+}
+
+const struct fs_journal *fs_journal(const flagstore *store)
+{
+	if (store->tail.journal == store->tail.seats || !knows(store, &fs_header(store)->journal_room, &store->journal_room))
+		return NULL;
+	return (const void *)(store->map + store->tail.journal);
 }

@@ -17,6 +17,16 @@ fs_line fs_heap_start(const struct fs_constants *constants)
 	return (fs_line)((bytes + FS_PAGE - 1) / FS_PAGE * FS_PAGE_LINES);
 }
 
+/* A power of two, at most a sixteenth of the segment. */
+uint64_t fs_ring_bytes(const struct fs_constants *constants)
+{
+	uint64_t bytes = FS_JOURNAL_BYTES_MIN;
+
+	while (bytes * 2 <= FS_JOURNAL_BYTES_MAX && bytes * 2 <= constants->max_bytes / 16)
+		bytes *= 2;
+	return bytes;
+}
+
 struct fs_tail fs_tail(const struct fs_constants *constants)
 {
 	struct fs_tail tail = {.shadows_end = constants->max_bytes};
@@ -24,6 +34,9 @@ struct fs_tail fs_tail(const struct fs_constants *constants)
 	tail.shadows = tail.shadows_end - constants->shadows * sizeof(struct fs_shadow);
 	tail.conflicts = tail.shadows - constants->conflicts * sizeof(struct fs_conflict);
 	tail.seats = tail.conflicts - constants->seats * sizeof(struct fs_seat);
+	tail.journal = tail.seats;
+	if (constants->feature_incompatible & FS_FEATURE_JOURNAL)
+		tail.journal -= sizeof(struct fs_journal) + fs_ring_bytes(constants);
 	return tail;
 }
 

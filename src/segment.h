@@ -15,10 +15,12 @@ struct fs_entered {
 	_Atomic uint32_t state;
 	_Atomic uint32_t seated; /* a thread has got a seat */
 	_Atomic uint64_t life; /* a number that no other store of this process has, or of those that it was forked from; 0: not entered */
+	struct fs_persister *_Atomic persister; /* persist.c; NULL: this process has not needed one yet */
 };
 
 /* Where in the file stands what stands behind the heap, in bytes. */
 struct fs_tail {
+	uint64_t journal; /* where the seats begin, when there is none */
 	uint64_t seats;
 	uint64_t conflicts;
 	uint64_t shadows;
@@ -40,13 +42,17 @@ struct flagstore {
 	uint32_t worker;                 /* worker id of this process; 0 when all entries were taken */
 	uint32_t lock_wait_ms;
 	int64_t created_ms;
+	struct fs_journal *journal;      /* in the writable mapping; NULL: changes are not kept, or can't be made */
+	uint32_t ring_words;             /* of the journal; 0: the segment has none */
 	/* the rest */
 	struct fs_tail tail;
 	_Atomic uint32_t seat_room;      /* as room: seats, and 1 if the conflicts, or the shadows, are known to be backed */
 	_Atomic uint32_t conflict_room;
 	_Atomic uint32_t shadow_room;
+	_Atomic uint32_t journal_room;
 	struct fs_mapping *mapping;      /* sigbus.h */
 	struct fs_constants constants;   /* as checked when attached */
+	struct fs_persistence persistence; /* the same; durability 0: the flags are not kept in LMDB */
 	int fd;
 	bool tmpfs;
 	bool unlocked;                   /* attached FLAGSTORE_UNLOCKED */
@@ -154,13 +160,18 @@ bool fs_file_lock(int fd, int type, int64_t byte);
 /* True when somebody else holds a lock on the byte. Async-signal-safe. */
 bool fs_file_locked(int fd, int64_t byte);
 
-/* Has the file system give room for the conflicts, or the shadows. */
+/* Has the file system give room for the conflicts, the shadows, or the journal. */
+int fs_room_take_journal(flagstore *store);
 int fs_room_take_conflicts(flagstore *store);
 int fs_room_take_shadows(flagstore *store);
 
 /* All of them; NULL when they have no room yet. */
 const struct fs_conflict *fs_conflicts(const flagstore *store);
 const struct fs_shadow *fs_shadows(const flagstore *store);
+const struct fs_journal *fs_journal(const flagstore *store);
+
+/* Bytes of the journal's ring in a segment that has a journal. */
+uint64_t fs_ring_bytes(const struct fs_constants *constants);
 
 /* Opens the store's file once more, which makes an open file description of its own; -1 when that can't be done. */
 int fs_reopen(const flagstore *store);

@@ -56,6 +56,12 @@ static inline uint64_t fs_word_alive(uint64_t planted, bool value)
 	return fs_word_with_state(planted, FS_LIVE) | (value ? FS_VALUE : 0);
 }
 
+/* The word with which a life ends. */
+static inline uint64_t fs_word_dead(uint64_t word)
+{
+	return fs_word_with_state(fs_word_next(word, false), FS_DEAD);
+}
+
 static inline uint32_t fs_word_changes(uint64_t word)
 {
 	return (uint32_t)((word & FS_VERSION_MASK) >> FS_VERSION_SHIFT);

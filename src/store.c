@@ -14,6 +14,8 @@
 #include "error.h"
 #include "find.h"
 #include "grow.h"
+#include "journal.h"
+#include "persist.h"
 #include "section.h"
 #include "sigbus.h"
 #include "worker.h"
@@ -106,25 +108,77 @@ static int restless(const flagstore *store, const struct fs_key *key)
 	               store->path, fs_printable(key->bytes, key->length, text));
 }
 
-static int insert(flagstore *store, struct fs_shard *shard, const struct fs_key *key, bool value)
+/* With the journal's lock, if there is one. */
+static int plant(flagstore *store, struct fs_shard *shard, const struct fs_key *key, bool value)
 {
 	struct fs_found planted;
+	int error = fs_plant(store, shard, key, &planted);
+	uint64_t word;
+
+	if (error)
+		return error;
+	word = fs_word_alive(planted.word, value);
+	if (store->journal) {
+		fs_journal_write(store, planted.slot, word, false);
+		fs_journal_intend_slot(store, planted.slot, word);
+	}
+	fs_quicken(store, shard, &planted, word);
+	return FLAGSTORE_OK;
+}
+
+static int insert(flagstore *store, struct fs_shard *shard, const struct fs_key *key, bool value, struct fs_deadline *deadline)
+{
 	int error = fs_make_room(store, shard, key->hash, 1);
 
 	if (!error)
-		error = fs_plant(store, shard, key, &planted);
-	if (!error)
-		fs_quicken(store, shard, &planted, fs_word_alive(planted.word, value));
+		error = fs_journal_lock(store, fs_record_bytes(key->length), deadline);
+	if (error)
+		return error;
+	error = plant(store, shard, key, value);
+	fs_journal_unlock(store, !error);
 	return error;
+}
+
+static int flip(flagstore *store, const struct fs_key *key, const struct fs_found *found, bool value, bool *flipped,
+                struct fs_deadline *deadline)
+{
+	int error = fs_journal_lock(store, fs_record_bytes(key->length), deadline);
+
+	if (error)
+		return error;
+	*flipped = fs_flip(store, key->hash, found, value);
+	fs_journal_unlock(store, *flipped);
+	return FLAGSTORE_OK;
+}
+
+static int kill_flag(flagstore *store, struct fs_shard *shard, const struct fs_key *key, struct fs_found *found, struct fs_deadline *deadline)
+{
+	int error = fs_journal_lock(store, fs_record_bytes(key->length), deadline);
+
+	if (error)
+		return error;
+	if (store->journal) {
+		uint64_t dead;
+
+		/* Nobody flips it from here on. */
+		found->word = atomic_load_explicit(&found->slot->word, memory_order_relaxed);
+		dead = fs_word_dead(found->word);
+		fs_journal_write(store, found->slot, dead, false);
+		fs_journal_intend_slot(store, found->slot, dead);
+	}
+	fs_kill(store, shard, found);
+	fs_journal_unlock(store, true);
+	return FLAGSTORE_OK;
 }
 
 /* Inside a write section nothing is FROZEN; flips by others may still come between, then it looks again. */
 static int write_locked(flagstore *store, struct fs_shard *shard, const struct fs_key *key, const struct fs_rule *rule,
-                        struct fs_effect *effect)
+                        struct fs_effect *effect, struct fs_deadline *deadline)
 {
 	for (int tries = 0; tries < FLIPS_MAX; tries++) {
 		struct fs_found found;
 		enum fs_outcome outcome = fs_find(store, key, &found);
+		bool flipped;
 		int error;
 
 		if (outcome == FS_DAMAGED)
@@ -136,13 +190,13 @@ static int write_locked(flagstore *store, struct fs_shard *shard, const struct f
 		case FS_KEEP:
 			return FLAGSTORE_OK;
 		case FS_INSERT:
-			return insert(store, shard, key, effect->value);
+			return insert(store, shard, key, effect->value, deadline);
 		case FS_DELETE:
-			fs_kill(store, shard, &found);
-			return FLAGSTORE_OK;
+			return kill_flag(store, shard, key, &found, deadline);
 		case FS_REWRITE:
-			if (fs_flip(store, key->hash, &found, effect->value))
-				return FLAGSTORE_OK;
+			error = flip(store, key, &found, effect->value, &flipped, deadline);
+			if (error || flipped)
+				return error;
 			if (fs_word_state(found.word) != FS_LIVE)
 				return damaged(store, key);
 			break;
@@ -169,13 +223,14 @@ static int write_under_lock(flagstore *store, const struct fs_key *key, const st
 	error = fs_enter(store, index, &deadline);
 	if (error)
 		return error;
-	error = write_locked(store, shard, key, rule, effect);
+	error = write_locked(store, shard, key, rule, effect, &deadline);
 	fs_leave(store, index);
 	return error;
 }
 
-static int write_key(flagstore *store, const char *bytes, size_t length, const struct fs_rule *rule, struct fs_effect *effect)
+static int try_write(flagstore *store, const char *bytes, size_t length, const struct fs_rule *rule, struct fs_effect *effect)
 {
+	struct fs_deadline deadline = {.set = false};
 	struct fs_key key;
 	int error;
 
@@ -187,6 +242,7 @@ static int write_key(flagstore *store, const char *bytes, size_t length, const s
 	for (int tries = 0;; tries++) {
 		struct fs_found found;
 		enum fs_outcome outcome = fs_find(store, &key, &found);
+		bool flipped;
 
 		if (outcome == FS_DAMAGED)
 			return damaged(store, &key);
@@ -208,7 +264,8 @@ static int write_key(flagstore *store, const char *bytes, size_t length, const s
 		}
 		fs_thread.operation = FLAGSTORE_FLIP;
 		fs_thread.key = &key;
-		if (fs_flip(store, key.hash, &found, effect->value))
+		error = flip(store, &key, &found, effect->value, &flipped, &deadline);
+		if (error || flipped)
 			break;
 		if (tries == FLIPS_MAX)
 			return restless(store, &key);
@@ -218,10 +275,23 @@ static int write_key(flagstore *store, const char *bytes, size_t length, const s
 	return error;
 }
 
+/* A full journal is written, by us or somebody else, with no lock held. */
+static int write_key(flagstore *store, const char *bytes, size_t length, const struct fs_rule *rule, struct fs_effect *effect)
+{
+	int error = try_write(store, bytes, length, rule, effect);
+
+	while (error == FS_JOURNAL_FULL) {
+		error = fs_persist_make_room(store);
+		if (!error)
+			error = try_write(store, bytes, length, rule, effect);
+	}
+	return error;
+}
+
 static __attribute__((noinline)) int write_unusual(flagstore *store, const char *bytes, size_t length, const struct fs_rule *rule,
                                                    struct fs_effect *effect)
 {
-	return fs_unless_lost(store, write_key(store, bytes, length, rule, effect));
+	return fs_unless_lost(store, fs_persisted(store, write_key(store, bytes, length, rule, effect)));
 }
 
 /* Part of the public function itself, whatever the compiler thinks of that: its return address is where the library was called. */
@@ -231,8 +301,10 @@ static __attribute__((noinline)) int write_unusual(flagstore *store, const char 
  * A flag that was found has a valid key. */
 HERE bool write_usual(flagstore *store, const char *bytes, size_t length, const struct fs_rule *rule, struct fs_effect *effect)
 {
+	struct fs_deadline deadline = {.set = false};
 	struct fs_found found;
 	struct fs_key key;
+	bool flipped;
 
 	if (!fs_key_usual(length) || !fs_entered(store))
 		return false;
@@ -246,7 +318,8 @@ HERE bool write_usual(flagstore *store, const char *bytes, size_t length, const 
 		return false;
 	fs_thread.operation = FLAGSTORE_FLIP;
 	fs_thread.key = &key;
-	if (!fs_flip(store, key.hash, &found, effect->value))
+	/* With a journal that can't be locked, or is full, it is not over. */
+	if (flip(store, &key, &found, effect->value, &flipped, &deadline) || !flipped)
 		return false;
 	fs_wake(store, fs_shard_writable(store, fs_hash_shard(key.hash, store->shard_bits)));
 	return true;
@@ -257,7 +330,7 @@ HERE int write_flag(flagstore *store, const char *bytes, size_t length, const st
 	fs_thread.site = __builtin_return_address(0);
 	if (!write_usual(store, bytes, length, rule, effect))
 		return write_unusual(store, bytes, length, rule, effect);
-	return fs_lost(store) ? fs_unless_lost(store, FLAGSTORE_OK) : FLAGSTORE_OK;
+	return fs_lost(store) ? fs_unless_lost(store, FLAGSTORE_OK) : fs_persisted(store, FLAGSTORE_OK);
 }
 
 HERE int set_flag(flagstore *store, const char *key, size_t length, bool value)

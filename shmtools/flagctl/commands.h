@@ -13,5 +13,6 @@ extern const struct cli_command command_get, command_test, command_list;
 extern const struct cli_command command_set, command_toggle, command_delete, command_batch;
 extern const struct cli_command command_wait, command_watch;
 extern const struct cli_command command_import, command_export;
+extern const struct cli_command command_persist, command_verify, command_breaker, command_backup, command_restore;
 
 #endif

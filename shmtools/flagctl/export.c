@@ -11,12 +11,15 @@
 #include "format.h"
 #include "outfile.h"
 #include "output.h"
+#include "saved.h"
 
 static const char *format_name, *output_name;
+static bool saved;
 
 static const struct cli_option options[] = {
 	CLI_TEXT('f', "format", "FORMAT", &format_name, FORMAT_NAMES " (by the output's name, tsv)"),
 	CLI_TEXT('o', "output", "FILE", &output_name, "replace FILE when all is written, instead of standard output"),
+	CLI_SWITCH('s', "saved", &saved, "NAME is a backup, or a directory that a segment persists in"),
 	CLI_OPTIONS_END,
 };
 
@@ -47,18 +50,27 @@ static int write_file(const struct format *format, const struct flaglist *list)
 	return status;
 }
 
+static int collect(const char *name, struct flaglist *list)
+{
+	flagstore *store;
+	int status = attach_to_read(name, &store);
+
+	if (status)
+		return status;
+	status = flaglist_collect(list, store);
+	flagstore_close(store);
+	return status;
+}
+
 static int run(int count, char **operands)
 {
 	const struct format *format = choose_format();
 	struct flaglist list = {0};
-	flagstore *store;
-	int collected, written = STATUS_DONE, status = attach_to_read(operands[0], &store);
+	int collected = saved ? saved_read(operands[0], &list) : collect(operands[0], &list), written = STATUS_DONE;
 
 	(void)count;
-	if (status)
-		return status;
-	collected = flaglist_collect(&list, store);
-	flagstore_close(store);
+	if (collected && !list.count)
+		return collected;
 	flaglist_sort(&list);
 	/* Of a damaged segment whatever can be reached is worth having, but not in place of an older, whole file. */
 	if (!output_name)

@@ -15,13 +15,15 @@
 #include "keytext.h"
 #include "output.h"
 #include "progress.h"
+#include "saved.h"
 #include "value.h"
 
 static const char *format_name;
-static bool dry_run;
+static bool dry_run, saved;
 
 static const struct cli_option options[] = {
 	CLI_TEXT('f', "format", "FORMAT", &format_name, FORMAT_NAMES " (by the file's name, or what it looks like)"),
+	CLI_SWITCH('s', "saved", &saved, "FILEs are backups, or directories that segments persist in"),
 	CLI_SWITCH('n', "dry-run", &dry_run, "say what would change, and change nothing"),
 	CLI_OPTIONS_END,
 };
@@ -34,7 +36,11 @@ struct result {
 static int read_file(const char *file, const struct format *format, struct flaglist *list, json_t *skipped)
 {
 	struct contents contents;
-	int status = contents_read(file, &contents);
+	int status;
+
+	if (saved)
+		return saved_read(file, list);
+	status = contents_read(file, &contents);
 
 	if (status)
 		return status;
@@ -199,6 +205,8 @@ static int run(int count, char **operands)
 	json_t *skipped = json_array();
 	int status;
 
+	if (saved && format_name)
+		cli_usage("--saved and --format can't go together");
 	if (!skipped)
 		failure_memory();
 	status = read_files(count - 1, operands + 1, &list, skipped);

@@ -46,6 +46,7 @@ static void print_text(const struct flagstore_info *info)
 	print_line("seats", line);
 	snprintf(line, sizeof line, "%s, %s conflicts", flagstore_guard_name(info->guard), count_text(info->conflicts).text);
 	print_line("guard", line);
+	print_line("durability", flagstore_durability_name(info->durability));
 	print_line("growths", count_text(info->growths).text);
 	print_line("recoveries", count_text(info->recoveries).text);
 }
@@ -83,8 +84,8 @@ static json_t *make_json(const struct flagstore_info *info)
 	json_t *document;
 
 	snprintf(mode, sizeof mode, "%04o", info->mode & 07777);
-	document = json_pack("{s:o, s:s, s:s, s:s, s:b, s:b, s:b}", "path", output_text(info->path), "uuid", info->uuid, "mode", mode,
-	                     "guard", flagstore_guard_name(info->guard), "retired", (int)info->retired, "truncated", (int)info->truncated, "laboratory", (int)info->laboratory);
+	document = json_pack("{s:o, s:s, s:s, s:s, s:s, s:b, s:b, s:b}", "path", output_text(info->path), "uuid", info->uuid, "mode", mode,
+	                     "guard", flagstore_guard_name(info->guard), "durability", flagstore_durability_name(info->durability), "retired", (int)info->retired, "truncated", (int)info->truncated, "laboratory", (int)info->laboratory);
 	for (size_t i = 0; document && i < sizeof numbers / sizeof *numbers; i++)
 		json_object_set_new(document, numbers[i].name, json_integer((json_int_t)numbers[i].number));
 	return document;

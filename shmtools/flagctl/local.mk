@@ -7,7 +7,9 @@ bin_PROGRAMS += shmtools/flagctl/flagctl
 shmtools_flagctl_flagctl_SOURCES = \
 	shmtools/flagctl/attach.c \
 	shmtools/flagctl/attach.h \
+	shmtools/flagctl/backup.c \
 	shmtools/flagctl/batch.c \
+	shmtools/flagctl/breaker.c \
 	shmtools/flagctl/changes.c \
 	shmtools/flagctl/changes.h \
 	shmtools/flagctl/check.c \
@@ -32,11 +34,16 @@ shmtools_flagctl_flagctl_SOURCES = \
 	shmtools/flagctl/info.c \
 	shmtools/flagctl/list.c \
 	shmtools/flagctl/main.c \
+	shmtools/flagctl/persist.c \
+	shmtools/flagctl/restore.c \
+	shmtools/flagctl/saved.c \
+	shmtools/flagctl/saved.h \
 	shmtools/flagctl/set.c \
 	shmtools/flagctl/test.c \
 	shmtools/flagctl/toggle.c \
 	shmtools/flagctl/tsv.c \
 	shmtools/flagctl/unlink.c \
+	shmtools/flagctl/verify.c \
 	shmtools/flagctl/wait.c \
 	shmtools/flagctl/watch.c
 # health counts flags by the library's inner names.

@@ -58,6 +58,16 @@ struct happening_text happening_text(const struct source *source, const struct f
 	case FLAGSTORE_GUARD:
 		snprintf(text.text, sizeof text.text, "guard %s -> %s", flagstore_guard_name(event->from), flagstore_guard_name(event->to));
 		break;
+	case FLAGSTORE_BREAKER:
+		snprintf(text.text, sizeof text.text, "circuit breaker %s -> %s", flagstore_breaker_name(event->from), flagstore_breaker_name(event->to));
+		break;
+	case FLAGSTORE_MISMATCH:
+		snprintf(text.text, sizeof text.text, "%s flags were not in LMDB as they are in the table", count_text(event->offset).text);
+		break;
+	case FLAGSTORE_RECONCILIATION:
+		snprintf(text.text, sizeof text.text, "LMDB was compared with the table in %s; %s flags corrected", duration_text(event->duration_ns).text,
+		         count_text(event->offset).text);
+		break;
 	default:
 		snprintf(text.text, sizeof text.text, "%s%s%s%.200s", event->duration_ns ? "took " : "",
 		         event->duration_ns ? duration_text(event->duration_ns).text : "", *other ? " of " : "", other);
@@ -81,12 +91,18 @@ json_t *happening_json(const struct source *source, const struct flagstore_event
 		json_object_set_new(item, "before", event->before.exists ? json_boolean(event->before.value) : json_null());
 		json_object_set_new(item, "after", event->after.exists ? json_boolean(event->after.value) : json_null());
 	}
-	if (event->offset)
+	if (event->kind == FLAGSTORE_MISMATCH || event->kind == FLAGSTORE_RECONCILIATION)
+		json_object_set_new(item, "flags", json_integer((json_int_t)event->offset));
+	else if (event->offset)
 		json_object_set_new(item, "offset", json_integer((json_int_t)event->offset));
 	if (event->duration_ns)
 		json_object_set_new(item, "duration_ns", json_integer((json_int_t)event->duration_ns));
 	if (event->other_writer)
 		json_object_set_new(item, "other", describe_writer_json(source->store, event->other_writer));
+	if (event->kind == FLAGSTORE_BREAKER) {
+		json_object_set_new(item, "from", json_string(flagstore_breaker_name(event->from)));
+		json_object_set_new(item, "to", json_string(flagstore_breaker_name(event->to)));
+	}
 	if (event->kind == FLAGSTORE_GUARD) {
 		json_object_set_new(item, "from", json_string(flagstore_guard_name(event->from)));
 		json_object_set_new(item, "to", json_string(flagstore_guard_name(event->to)));

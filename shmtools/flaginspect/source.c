@@ -245,8 +245,9 @@ static void settle_store(struct source *source)
 	store->seed = store->constants.hash_seed;
 	store->shard_bits = source->table ? (uint32_t)__builtin_ctz(store->constants.shards) : 0;
 	store->heap_start = fs_heap_start(&store->constants);
-	store->tail = source->table ? fs_tail(&store->constants) : (struct fs_tail){FS_PAGE, FS_PAGE, FS_PAGE, FS_PAGE};
-	store->max_lines = (uint32_t)(store->tail.seats / FS_LINE);
+	store->tail = source->table ? fs_tail(&store->constants) : (struct fs_tail){FS_PAGE, FS_PAGE, FS_PAGE, FS_PAGE, FS_PAGE};
+	store->max_lines = (uint32_t)(store->tail.journal / FS_LINE);
+	store->ring_words = store->tail.journal < store->tail.seats ? (uint32_t)(fs_ring_bytes(&store->constants) / 8) : 0;
 	store->created_ms = store->constants.created_ms;
 	store->lock_wait_ms = store->constants.lock_wait_ms;
 	settle_room(source);

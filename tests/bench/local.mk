@@ -27,12 +27,9 @@ tests_bench_peers_flagstore_CPPFLAGS = $(bench_cppflags)
 tests_bench_peers_flagstore_LDADD = $(bench_libs) libflagstore.la
 tests_bench_peers_flagstore_LDFLAGS = -no-install
 
-bench_peers =
+bench_peers = tests/bench/peers/lmdb
 EXTRA_PROGRAMS += $(bench_peers)
 
-if HAVE_LMDB
-bench_peers += tests/bench/peers/lmdb
-endif
 tests_bench_peers_lmdb_SOURCES = tests/bench/driver.h tests/bench/peers/lmdb.c
 tests_bench_peers_lmdb_CPPFLAGS = $(bench_cppflags) $(LMDB_CFLAGS)
 tests_bench_peers_lmdb_LDADD = $(bench_libs) $(LMDB_LIBS)
