@@ -104,6 +104,7 @@ enum flagstore_attach_flags {
 	FLAGSTORE_READ_ONLY = 1, /* open the file read-only: reads work, every write is FLAGSTORE_EREADONLY */
 	FLAGSTORE_UNLOCKED = 2,  /* write without locking, which breaks the table; a laboratory segment alone allows it */
 	FLAGSTORE_CREATE = 4,    /* create the segment, with the options for that, if there is none */
+	FLAGSTORE_NO_FLUSHER = 8, /* of a segment that persists: this process lends no thread that writes to disk */
 };
 
 /* When a change is on disk too (flagstore_persistence()). */

@@ -138,6 +138,7 @@ static int attach_open_file(flagstore *store, const struct flagstore_options *op
 		return fs_fail(FLAGSTORE_ENOTLABORATORY, "segment %s can't be written without locking, since it was not created as a laboratory segment; "
 		               "attach without FLAGSTORE_UNLOCKED, or create one for experiments (flagctl create --lab)", store->path);
 	store->unlocked = options->flags & FLAGSTORE_UNLOCKED;
+	store->no_flusher = options->flags & FLAGSTORE_NO_FLUSHER;
 	error = fs_store_map(store, writable);
 	if (error)
 		return error;
@@ -175,7 +176,7 @@ static int attach(const char *name, const struct flagstore_options *options, fla
 	bool writable;
 	int error;
 
-	if (options->size != sizeof *options || options->flags & ~(uint32_t)(FLAGSTORE_READ_ONLY | FLAGSTORE_UNLOCKED | FLAGSTORE_CREATE) ||
+	if (options->size != sizeof *options || options->flags & ~(uint32_t)(FLAGSTORE_READ_ONLY | FLAGSTORE_UNLOCKED | FLAGSTORE_CREATE | FLAGSTORE_NO_FLUSHER) ||
 	    (options->flags & FLAGSTORE_READ_ONLY && options->flags != FLAGSTORE_READ_ONLY))
 		return fs_fail(FLAGSTORE_EARGUMENT, "the options to attach to segment \"%.100s\" are not set up by FLAGSTORE_OPTIONS_INIT", name);
 	error = fs_store_new(name, &made);

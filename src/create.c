@@ -35,7 +35,7 @@ static int check_options(const char *name, const struct flagstore_options *optio
 	uint32_t shards = options->shards;
 	struct rlimit limit;
 
-	if (options->size != sizeof *options || options->flags & ~(uint32_t)FLAGSTORE_CREATE)
+	if (options->size != sizeof *options || options->flags & ~(uint32_t)(FLAGSTORE_CREATE | FLAGSTORE_NO_FLUSHER))
 		return fs_fail(FLAGSTORE_EARGUMENT, "the options to create segment \"%.100s\" are not set up by FLAGSTORE_OPTIONS_INIT", name);
 	if (options->max_bytes && (options->max_bytes < FS_MIN_BYTES || options->max_bytes > FS_MAX_BYTES))
 		return fs_fail(FLAGSTORE_EARGUMENT, "segment \"%.100s\": a maximum size of %llu bytes is not between %llu and %llu", name,
@@ -189,6 +189,7 @@ static int fill_file(flagstore *store, const struct flagstore_options *options)
 	if (error)
 		return error;
 	store->lock_wait_ms = constants->lock_wait_ms;
+	store->no_flusher = options->flags & FLAGSTORE_NO_FLUSHER;
 	if (options->persist) {
 		fs_worker_enter(store);
 		fs_entered(store);

@@ -101,7 +101,8 @@ static struct fs_persister *persister_of(flagstore *store)
 	if (!persister && (persister = make_persister(store))) {
 		persister->next = persisters;
 		persisters = persister;
-		start_thread(persister);
+		if (!store->no_flusher)
+			start_thread(persister);
 		/* release: pairs with the acquire load above */
 		atomic_store_explicit(&store->entered->persister, persister, memory_order_release);
 	}

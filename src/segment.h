@@ -56,6 +56,7 @@ struct flagstore {
 	int fd;
 	bool tmpfs;
 	bool unlocked;                   /* attached FLAGSTORE_UNLOCKED */
+	bool no_flusher;                 /* attached FLAGSTORE_NO_FLUSHER */
 	char path[PATH_MAX];
 };
 
