@@ -63,6 +63,7 @@ dist_check_SCRIPTS += \
 	tests/flagctl-keys.sh \
 	tests/flagctl-manual.sh \
 	tests/flagctl-output.sh \
+	tests/flagctl-persist.sh \
 	tests/flagctl-segments.sh \
 	tests/flagctl-usage.sh \
 	tests/flagctl-waits.sh
