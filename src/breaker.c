@@ -13,6 +13,7 @@
 #include "error.h"
 #include "event.h"
 #include "journal.h"
+#include "persist.h"
 #include "probe.h"
 
 #define PAUSE_MIN_MS 500
@@ -280,9 +281,11 @@ int flagstore_force_breaker(flagstore *store, bool open)
 	if (error)
 		return error;
 	atomic_store_explicit(&store->journal->forced, open, memory_order_relaxed);
-	if (open)
+	if (open) {
 		open_it(store);
-	else
-		atomic_store_explicit(&store->journal->retry_ns, 0, memory_order_relaxed);
+		return FLAGSTORE_OK;
+	}
+	atomic_store_explicit(&store->journal->retry_ns, 0, memory_order_relaxed);
+	fs_persist_try(store);
 	return FLAGSTORE_OK;
 }

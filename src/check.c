@@ -234,7 +234,7 @@ static void check_key(struct check *check, const struct bucket_at *at, uint32_t 
 	}
 	if (tag != fs_hash_tag(hash))
 		find(check, "tag", slot, "the tag of slot %u is %u, and should be %u", place, tag, fs_hash_tag(hash));
-	if (fs_hash_shard(hash, store->shard_bits) != check->shard ||
+	if (fs_hash_shard(hash, store->shard_count) != check->shard ||
 	    fs_hash_index(hash, at->depth) != at->position >> (32 - at->depth)) {
 		find(check, "unreachable", slot, "the flag lies in a bucket that is not in charge of its key");
 		return;

@@ -573,6 +573,14 @@ int flagstore_sync(flagstore *store, int timeout_ms)
 	return await_durable(persister, seen_end(store), timeout_ms);
 }
 
+void fs_persist_try(flagstore *store)
+{
+	struct fs_persister *persister = fs_entered(store) ? persister_of(store) : NULL;
+
+	if (persister)
+		(void)flush_if_free(persister);
+}
+
 int fs_persist_make_room(flagstore *store)
 {
 	struct fs_persister *persister = persister_of(store);

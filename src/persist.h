@@ -40,6 +40,9 @@ void fs_persist_leave(flagstore *store);
 /* The rest of a write, with no lock held: see fs_persisted(). */
 int fs_persist_rest(flagstore *store);
 
+/* Writes what there is, unless somebody else is just writing; failures are the breaker's. */
+void fs_persist_try(flagstore *store);
+
 /* Makes room in the journal, which was found full. Errors: ETIMEDOUT, EREFUSED. */
 int fs_persist_make_room(flagstore *store);
 
