@@ -31,8 +31,9 @@ enum {
 	AGAIN_MS = 100,     /* between two looks for what must come */
 	PATIENCE_S = 20,    /* how long that, or a worker's writes, may take */
 	LINE_SIZE = 1024,
-	COMMANDS = 14,      /* of the whole story, for its progress */
-	SEEN_MAX = 5,       /* findings that are shown of a kind */
+	COMMANDS = 15,      /* of the whole story, for its progress */
+	SEEN_MAX = 3,       /* lost keys that are shown */
+	FLAGS_IN_SHARD = 540, /* on average; a bucket holds 552 before it splits */
 };
 
 static uint64_t workers = 4;
@@ -318,7 +319,7 @@ static int be_worker(void *argument, uint32_t number)
 	const struct incident *incident = argument;
 
 	flagstore_close(incident->store);
-	return incident_work(incident->name, &incident->flags, incident->board, number);
+	return incident_work(incident->name, &incident->flags, incident->board, (uint32_t)workers, number);
 }
 
 static int start_workers(struct incident *incident)
@@ -359,12 +360,32 @@ static int read_table(struct incident *incident)
 	return status;
 }
 
+/* Few, so that the writers meet. But so many that what the workers do splits no bucket, as far as the lines of the file tell how many flags it
+ * has: two that double one directory at once leave nothing of a shard, and there is no incident that could be played to its end. */
+static unsigned shards_for(const char *table)
+{
+	FILE *file = fopen(table, "re");
+	uint64_t lines = INCIDENT_MARKS;
+	unsigned shards = 1;
+	int byte;
+
+	while (file && (byte = getc(file)) != EOF)
+		lines += byte == '\n';
+	if (file)
+		fclose(file);
+	while (shards < FLAGSTORE_SHARDS_MAX && lines / shards > FLAGS_IN_SHARD)
+		shards *= 2;
+	return shards;
+}
+
 static int break_it(struct incident *incident)
 {
+	char shards[16];
 	int status;
 
 	begin_step(incident, "break", "a table of real flags, and workers of which every second one writes without the lock");
-	status = RUN_OR_END(incident, "flagctl", "create", incident->name, "--lab", "--shards", "2", "--max-size", "64M");
+	snprintf(shards, sizeof shards, "%u", shards_for(incident->table));
+	status = RUN_OR_END(incident, "flagctl", "create", incident->name, "--lab", "--shards", shards);
 	incident->created = incident->run.said && incident->run.status == STATUS_DONE;
 	if (!status)
 		status = RUN_OR_END(incident, "flagctl", "import", incident->name, incident->table);
@@ -399,10 +420,12 @@ static void tell_kinds(struct incident *incident)
 {
 	char kinds[LINE_SIZE] = "", line[LINE_SIZE], kind[32];
 	size_t length = 0;
+	size_t end;
 	uint64_t count;
 
-	for (const char *begin = incident->run.said; *begin; begin += strcspn(begin, "\n") + (begin[strcspn(begin, "\n")] == '\n')) {
-		snprintf(line, sizeof line, "%.*s", (int)strcspn(begin, "\n"), begin);
+	for (const char *begin = incident->run.said; *begin; begin += end + (begin[end] == '\n')) {
+		end = strcspn(begin, "\n");
+		snprintf(line, sizeof line, "%.*s", (int)end, begin);
 		if (*line != ' ' || sscanf(line, "%" SCNu64 " %31s", &count, kind) != 2 || length >= sizeof kinds)
 			continue;
 		length += (size_t)snprintf(kinds + length, sizeof kinds - length, "%s%" PRIu64 " %s", length ? ", " : "", count, kind);
@@ -487,18 +510,25 @@ static bool is_readable(const struct incident *incident, size_t flag)
 	return flagstore_lookup_n(incident->store, incident->flags.keys[flag], incident->flags.lengths[flag], &now) == FLAGSTORE_OK;
 }
 
-/* The keys that the repair could not save, as it prints them. */
-static void note_named(struct incident *incident, const char *prefix)
+/* The keys that the repair could not save, as it prints them; the first ones are told. */
+static void note_lost_keys(struct incident *incident)
 {
-	for (const char *begin = incident->run.said; *begin; begin += strcspn(begin, "\n") + (begin[strcspn(begin, "\n")] == '\n')) {
-		char line[LINE_SIZE * 2];
+	static const char prefix[] = "lost key: ";
+	size_t skip = sizeof prefix - 1, length;
+	char line[LINE_SIZE * 2];
 
-		if (strncmp(begin, prefix, strlen(prefix)) != 0)
+	for (const char *begin = incident->run.said; *begin; begin += length + (begin[length] == '\n')) {
+		length = strcspn(begin, "\n");
+		if (strncmp(begin, prefix, skip) != 0)
 			continue;
-		snprintf(line, sizeof line, "%.*s", (int)(strcspn(begin, "\n") - strlen(prefix)), begin + strlen(prefix));
+		snprintf(line, sizeof line, "%.*s", (int)(length - skip), begin + skip);
 		json_object_set_new(incident->named, line, json_true());
+		if (json_object_size(incident->named) <= SEEN_MAX)
+			tell(incident, "%s%s", prefix, line);
 	}
 	incident->named_keys = json_object_size(incident->named);
+	if (incident->named_keys > SEEN_MAX)
+		tell(incident, "and %zu more", incident->named_keys - SEEN_MAX);
 }
 
 static int repair(struct incident *incident)
@@ -518,8 +548,8 @@ static int repair(struct incident *incident)
 	/* It ends with 1 when it had to give up something: that is named, and looked at when the flags are. */
 	if ((incident->run.status != STATUS_DONE && incident->run.status != STATUS_NO) || !strstr(incident->run.said, "; 0 findings left\n"))
 		return broken_by_command(incident, "it is not sound after it");
-	note_named(incident, "lost key: ");
-	tell(incident, "%zu keys of slots that could not be saved are named; their bytes are in %s", incident->named_keys, incident->quarantine);
+	note_lost_keys(incident);
+	tell_line(incident, '^', "what was in slots");
 	return STATUS_DONE;
 }
 

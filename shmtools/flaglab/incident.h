@@ -47,8 +47,11 @@ static inline bool incident_is_hasty(uint32_t worker)
 	return worker % 2 == 0;
 }
 
-/* What a worker does until it is told to end; its exit status. */
-int incident_work(const char *name, const struct catalog *flags, struct incident_board *board, uint32_t number);
+/* The most flags that all workers together have beside the real ones. */
+#define INCIDENT_MARKS 768
+
+/* What a worker, one of so many, does until it is told to end; its exit status. */
+int incident_work(const char *name, const struct catalog *flags, struct incident_board *board, uint32_t workers, uint32_t number);
 
 /* The flags for those who name no file: writes them into a new file at the path, for flagctl import. STATUS_DONE, or the exit status after
  * printing a failure. */

@@ -5,26 +5,30 @@
  * compare, nothing may break any more: a mark that is not as it was left counts as wrong. */
 #include "incident.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "failure.h"
 
 enum {
-	MARKS = 512,   /* of each worker */
+	MARKS = 512,   /* of all workers together, each its own */
+	SHARED = 256,  /* marks of all those that write without the lock, so that two of them insert the same */
 	TIDE = 1024,   /* writes for which marks become more, and then fewer */
-	BURST = 64,    /* writes between two rests, as a worker has other things to do */
+	BURST = 128,   /* writes between two rests, as a worker has other things to do */
 	REST_US = 100,
 };
 
 enum deed { TOGGLE, INSERT, DELETE };
+
+static_assert(MARKS + SHARED == INCIDENT_MARKS, "as the story knows");
 
 struct self {
 	flagstore *store;
 	const struct catalog *flags;
 	struct incident_board *board;
 	struct incident_worker *worker;
-	uint32_t number;
+	uint32_t number, marks;
 	uint64_t chance, turns;
 	bool compares;
 	bool left[MARKS]; /* whether the mark was there when it was last left */
@@ -42,6 +46,12 @@ static uint32_t chance(struct self *self, uint32_t below)
 static const char *mark_key(char place[64], const struct self *self, uint32_t mark)
 {
 	snprintf(place, 64, "worker-%u.seen-order-%u", self->number, mark);
+	return place;
+}
+
+static const char *shared_key(char place[64], uint32_t mark)
+{
+	snprintf(place, 64, "seen-order-%u", mark);
 	return place;
 }
 
@@ -118,23 +128,38 @@ static void compare(struct self *self, uint32_t mark, const char *when)
 /* What the others had broken is taken as it is now. */
 static void begin_to_compare(struct self *self)
 {
-	for (uint32_t i = 0; i < MARKS; i++)
+	for (uint32_t i = 0; i < self->marks; i++)
 		self->left[i] = is_there(self, i);
 	self->compares = true;
 }
 
 static void compare_all(struct self *self)
 {
-	for (uint32_t i = 0; i < MARKS && self->compares; i++)
+	for (uint32_t i = 0; i < self->marks && self->compares; i++)
 		compare(self, i, "at the end");
 }
 
 /* -------------------------------------------------------------------------------------------------------- work */
 
-static void write_mark(struct self *self)
+/* Marks become more, and then fewer. */
+static bool is_to_insert(struct self *self)
 {
-	bool rising = self->turns / TIDE % 2 == 0, insert = chance(self, 4) ? rising : !rising;
-	uint32_t mark = chance(self, MARKS);
+	bool rising = self->turns / TIDE % 2 == 0;
+
+	return chance(self, 4) ? rising : !rising;
+}
+
+static void write_shared_mark(struct self *self)
+{
+	char key[64];
+
+	(void)write_flag(self, shared_key(key, chance(self, SHARED)), is_to_insert(self) ? INSERT : DELETE);
+}
+
+static void write_own_mark(struct self *self)
+{
+	bool insert = is_to_insert(self);
+	uint32_t mark = chance(self, self->marks);
 	char key[64];
 	int error;
 
@@ -150,11 +175,15 @@ static void write_mark(struct self *self)
 
 static void write_something(struct self *self)
 {
+	uint32_t what = chance(self, 4);
+
 	self->turns++;
-	if (chance(self, 4))
-		write_mark(self);
-	else
+	if (what == 0)
 		(void)write_flag(self, self->flags->keys[chance(self, (uint32_t)self->flags->count)], TOGGLE);
+	else if (what == 1 && incident_is_hasty(self->number))
+		write_shared_mark(self);
+	else
+		write_own_mark(self);
 }
 
 static int attach(struct self *self, const char *name)
@@ -167,9 +196,9 @@ static int attach(struct self *self, const char *name)
 	return error ? failure_of_library(error) : STATUS_DONE;
 }
 
-int incident_work(const char *name, const struct catalog *flags, struct incident_board *board, uint32_t number)
+int incident_work(const char *name, const struct catalog *flags, struct incident_board *board, uint32_t workers, uint32_t number)
 {
-	struct self self = {.flags = flags, .board = board, .worker = &board->worker[number], .number = number,
+	struct self self = {.flags = flags, .board = board, .worker = &board->worker[number], .number = number, .marks = MARKS / workers,
 	                    .chance = UINT64_C(0x9e3779b97f4a7c15) * (number + 1)};
 	uint32_t order;
 	int status = attach(&self, name);
