@@ -67,8 +67,8 @@ keeps() {
 	grep -q '^all held' "$work/out"
 }
 check "with two workers, and all is kept" keeps
-kept_segment=$(sed -n 's/^kept: segment \([^,]*\),.*/\1/p' "$work/out")
-kept_files=$(sed -n 's/^kept: .* and in \([^:]*\): .*/\1/p' "$work/out")
+kept_segment=$(sed -n 's/^kept *segment \([^,]*\),.*/\1/p' "$work/out")
+kept_files=$(sed -n 's/^kept .* and in \([^ ]*\) what.*/\1/p' "$work/out")
 check "the segment" ends 0 '0 findings' flaginspect check "$kept_segment"
 check "the flags, which are those of the file that they are from" diff "$top_srcdir/tests/data/postgresql.tsv" "$kept_files/flags.tsv"
 check "and the evidence" says 1 'WITHOUT THE LOCK, at write_without_lock' flaginspect conflicts "$kept_files/evidence"

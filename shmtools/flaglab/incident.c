@@ -677,9 +677,9 @@ static void print_end(const struct incident *incident)
 
 static void print_kept(const struct incident *incident)
 {
-	printf("\nkept: segment %s, and in %s: flags.tsv, quarantine (if anything was given up), evidence\n", incident->name, incident->directory);
-	printf("look at it:   flaginspect conflicts %s; flaginspect map %s\n", incident->evidence, incident->name);
-	printf("remove it:    flagctl unlink %s; rm -r %s\n", incident->name, incident->directory);
+	printf("\nkept      segment %s, and in %s what else there is of it\n", incident->name, incident->directory);
+	printf("look      flaginspect conflicts %s; flaginspect map %s\n", incident->evidence, incident->name);
+	printf("remove    flagctl unlink %s; rm -r %s\n", incident->name, incident->directory);
 }
 
 static void print_json(const struct incident *incident)
