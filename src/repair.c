@@ -158,7 +158,19 @@ static bool meet(struct repair *repair, fs_line line, uint32_t lines)
 	return true;
 }
 
+/* What was met is in use no more. */
+static void forget(struct repair *repair, fs_line line, uint32_t lines)
+{
+	for (fs_line i = line; i < line + lines; i++)
+		repair->met[i / 8] = (uint8_t)(repair->met[i / 8] & ~(1 << i % 8));
+}
+
 /* -------------------------------------------------------------------------------------------------------- slots */
+
+static fs_line cell_of(const struct fs_slot *slot)
+{
+	return (fs_line)atomic_load_explicit(&slot->key[FS_KEY_CELL], memory_order_relaxed);
+}
 
 static void note(struct repair *repair, const struct fs_slot *slot, const char *key, size_t length, bool value)
 {
@@ -261,13 +273,8 @@ static void judge_flag(struct repair *repair, const struct fs_shard *shard, cons
 		put_aside(repair, view, place);
 		return;
 	}
-	if (length > FS_KEY_INLINE && !meet(repair, (fs_line)atomic_load_explicit(&slot->key[FS_KEY_CELL], memory_order_relaxed), fs_cell_lines(length))) {
-		/* The other flag of the cell has it. */
-		note(repair, slot, key, length, fs_word_value(word));
-		put_aside(repair, view, place);
-		return;
-	}
-	if (!here) {
+	/* Its cell may be another flag's, which has it. One that is not to stay here does not get it. */
+	if (!here || (length > FS_KEY_INLINE && !meet(repair, cell_of(slot), fs_cell_lines(length)))) {
 		note(repair, slot, key, length, fs_word_value(word));
 		put_aside(repair, view, place);
 		return;
@@ -380,6 +387,9 @@ static void drop_duplicates(struct repair *repair, const struct fs_bucket_view *
 		if (found.slot >= view->slots && found.slot < view->slots + view->count && is_newer(&view->slots[i], found.slot))
 			loser = (uint32_t)(found.slot - view->slots);
 		tell_slot(repair, FS_REPAIR_DROPPED, &view->slots[loser], "the flag existed twice; this is the older one");
+		/* It stayed until now, so its cell is its own. */
+		if (length > FS_KEY_INLINE)
+			forget(repair, cell_of(&view->slots[loser]), fs_cell_lines(length));
 		put_aside(repair, view, loser);
 	}
 }

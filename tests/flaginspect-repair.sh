@@ -69,6 +69,31 @@ poke "$file" $((slot + 7)) '\x90'
 check "so is one with reserved bits" repaired
 check "all flags are there after it" same_flags ''
 
+# Keys that stand outside of their slots: what is given up of a flag does not keep its piece of the heap.
+flagctl create long --shards 2 --max-size 8M && flagctl batch long $(printf "$long-%d=true " {10..49}) >out || exit 1
+here=$FLAGSTORE_DIR/flagstore.long
+cp "$here" "$work/sound.long"
+# slots SHARD: those of its flags
+slots() {
+	flaginspect dump long --json | jq ".shards[$1].buckets[].used[] | select(.state == \"LIVE\") | .offset"
+}
+# copy FROM TO BYTES
+copy() {
+	dd if="$here" of="$here" bs=1 skip="$1" seek="$2" count="$3" conv=notrunc 2>dd
+}
+cell_of() {
+	echo $(($(od -An -tu4 -j $(($1 + 32)) -N 4 "$here") * 64))
+}
+mapfile -t first < <(slots 0)
+mapfile -t second < <(slots 1)
+copy "$(cell_of "${first[0]}")" "$(cell_of "${first[1]}")" 103
+copy $((first[0] + 16)) $((first[1] + 16)) 4
+check "a second copy of a flag with a long key" ends 0 '[1,0]' json '[.by_kind.dropped, .findings_left]' flaginspect repair long
+cat "$work/sound.long" >"$here" && fallocate -l 8M "$here"
+copy "${second[0]}" "${first[0]}" 64
+check "one in the wrong shard" ends 0 '[1,0]' json '[.by_kind.dropped, .findings_left]' flaginspect repair long
+check "is as it was, where it belongs" ends 0 39 eval 'flagctl list long --json | jq "length"'
+
 # Everything that is made from other things, at once: counts, tags, a directory, the free lists, the heap's end.
 restore
 poke "$file" "$(offset live)" '\x63'
