@@ -25,8 +25,8 @@
 #include "tool.h"
 
 enum {
-	BREAK_MS = 500,     /* how long the workers break the table before anybody looks */
-	WATCH_MS = 300,     /* how long it is watched, at least, whether anything more breaks, */
+	BREAK_MS = 400,     /* how long the workers break the table before anybody looks */
+	WATCH_MS = 200,     /* how long it is watched, at least, whether anything more breaks, */
 	WATCH_WRITES = 500, /* and how many writes each worker makes meanwhile */
 	AGAIN_MS = 100,     /* between two looks for what must come */
 	PATIENCE_S = 20,    /* how long that, or a worker's writes, may take */
