@@ -39,8 +39,8 @@ void fs_repair_end(flagstore *store);
  * shard would do, if the last one died in it. */
 void fs_repair_recover(flagstore *store);
 
-/* Makes the segment sound. Expects all locks, or a mapping of the process's own. Nothing is called back that may write to the segment. A death
- * in the middle leaves a segment to be repaired again. Errors: ENOMEMORY. */
+/* Makes the segment sound. Expects all locks, or a mapping of the process's own. Nothing is called back that may write to the segment. A
+ * death in the middle leaves a segment to be repaired again. Errors: ENOMEMORY. */
 int fs_repair(flagstore *store, fs_repair_told *told, void *argument);
 
 #endif

@@ -3,9 +3,9 @@
  *
  * flaginspect repair: the only command that writes to the segment.
  *
- * All locks are taken. Then the repair is tried in a private copy: what stands in slots that can't be believed goes into a file before anything
- * is touched. Then it is done in the segment, the locks are given back, and the segment is checked. A dry run is the trial alone, without the
- * locks: beside workers, what is in the middle of a change looks damaged to it. */
+ * All locks are taken. Then the repair is tried in a private copy: what stands in slots that can't be believed goes into a file before
+ * anything is touched. Then it is done in the segment, the locks are given back, and the segment is checked. A dry run is the trial alone,
+ * without the locks: beside workers, what is in the middle of a change looks damaged to it. */
 #include "repair.h"
 
 #include <errno.h>
@@ -221,8 +221,8 @@ static int mend_state(const struct source *source)
 	return status;
 }
 
-/* Of what was given up: keys that nobody will find any more, and slots of which nobody can tell whose they were. The key of a slot that can't be
- * believed is what stands there, right or wrong; if a flag of that key exists, it is that flag that readers found, and nothing is lost. */
+/* Of what was given up: keys that nobody will find any more, and slots of which nobody can tell whose they were. The key of a slot that
+ * can't be believed is what stands there, right or wrong; if a flag of that key exists, it is that flag that readers found, and nothing is lost. */
 static void note_losses(const flagstore *store, struct doings *doings)
 {
 	json_t *item;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * Copyright (c) The flagstore authors
  *
- * flaglab incident: the incident of flagstore(7), from its first sign to its end. Workers, of which some write without the lock, break a table
- * of real flags; then the commands that stand there are run, as somebody would type them, while the workers go on. What they say decides
- * whether a step held. The first one that did not ends the story. */
+ * flaglab incident: the incident of flagstore(7), from its first sign to its end. Workers, of which some write without the lock, break a
+ * table of real flags; then the commands that stand there are run, as somebody would type them, while the workers go on. What they say
+ * decides whether a step held. The first one that did not ends the story. */
 #include "incident.h"
 
 #include <inttypes.h>
@@ -181,8 +181,8 @@ static uint64_t all_writes(const struct incident *incident)
 	return sum;
 }
 
-/* Waits until each worker has ended so many writes from now on, and for so long. What was under way at the beginning has ended with the first
- * of them. */
+/* Waits until each worker has ended so many writes from now on, and for so long. What was under way at the beginning has ended with the
+ * first of them. */
 static int await_writes(struct incident *incident, uint64_t count, int64_t least_ms)
 {
 	uint64_t before[INCIDENT_WORKERS_MAX];
@@ -267,7 +267,8 @@ static int run_or_end(struct incident *incident, const char *const *arguments)
 
 #define RUN_OR_END(incident, ...) run_or_end(incident, (const char *const[]){__VA_ARGS__, NULL})
 
-/* Runs one again and again until it ends with the status that must come. */
+/* Runs one again and again until it ends with the status that must come. Where it must say that all is well, damage is no reason to look
+ * again. */
 static int run_until(struct incident *incident, int wanted, const char *what, const char *const *arguments)
 {
 	int64_t limit = clock_now() + PATIENCE_S * SECOND;
@@ -276,7 +277,7 @@ static int run_until(struct incident *incident, int wanted, const char *what, co
 
 	for (;; tries++) {
 		status = run_command(incident, arguments);
-		if (status || incident->run.status == wanted || clock_now() > limit)
+		if (status || incident->run.status == wanted || (wanted == STATUS_DONE && incident->run.status == STATUS_NO) || clock_now() > limit)
 			break;
 		status = rest_or_end(incident, clock_now() + AGAIN_MS * MILLISECOND);
 		if (status)
@@ -360,8 +361,9 @@ static int read_table(struct incident *incident)
 	return status;
 }
 
-/* Few, so that the writers meet. But so many that what the workers do splits no bucket, as far as the lines of the file tell how many flags it
- * has: two that double one directory at once leave nothing of a shard, and there is no incident that could be played to its end. */
+/* Few, so that the writers meet. But so many that what the workers do splits no bucket, as far as the lines of the file tell how many
+ * flags it has: two that double one directory at once leave nothing of a shard, and there is no incident that could be played to its
+ * end. */
 static unsigned shards_for(const char *table)
 {
 	FILE *file = fopen(table, "re");
@@ -619,8 +621,9 @@ static int report(struct incident *incident)
 		return status;
 	tell_run(incident);
 	tell_line(incident, '$', " pairs of places");
-	return incident->run.status == STATUS_NO && strstr(incident->run.said, "WITHOUT THE LOCK") ? STATUS_DONE
-	                                                                                           : broken_by_command(incident, "the culprits are not in it");
+	if (incident->run.status != STATUS_NO || !strstr(incident->run.said, "WITHOUT THE LOCK"))
+		return broken_by_command(incident, "the culprits are not in it");
+	return STATUS_DONE;
 }
 
 /* ----------------------------------------------------------------------------------------------------- the end */
@@ -667,7 +670,8 @@ static void print_end(const struct incident *incident)
 	       count_text(incident->writes).text);
 	printf("written   after the repair, and looked at again: %s times, %s wrong\n", count_text(incident->compared).text,
 	       count_text(incident->wrong).text);
-	printf("flags     %zu saved, %zu of them brought back by the repair; %zu lost\n", incident->flags.count - lost, incident->brought_back, lost);
+	printf("flags     %zu saved, %zu of them brought back by the repair; %zu lost\n", incident->flags.count - lost, incident->brought_back,
+	       lost);
 	json_array_foreach(incident->lost, i, key)
 		printf("          lost: %s%s\n", json_string_value(key),
 		       json_object_get(incident->named, json_string_value(key)) ? "" : " (overwritten before the repair)");
@@ -810,7 +814,8 @@ const struct cli_command command_incident = {
 	.least = 0,
 	.most = 0,
 	.summary = "play the incident of flagstore(7) from its first sign to its end",
-	.details = "Makes a laboratory segment of its own, which is unlinked at the end, and runs flagctl and flaginspect on it while workers write.\n",
+	.details = "Makes a laboratory segment of its own, which is unlinked at the end, and runs flagctl and flaginspect on it while\n"
+	           "workers write.\n",
 	.options = options,
 	.run = run,
 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * Copyright (c) The flagstore authors
  *
- * tool.c: runs another command of this package. It is a member of the crew, so it dies with us. What it says goes into a file in memory: there
- * is no pipe that could be full while nobody reads it. */
+ * tool.c: runs another command of this package. It is a member of the crew, so it dies with us. What it says goes into a file in memory:
+ * there is no pipe that could be full while nobody reads it. */
 #include "tool.h"
 
 #include <fcntl.h>

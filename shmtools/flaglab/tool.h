@@ -24,8 +24,8 @@ struct tool_run {
 /* Finds a command: beside the one that runs, or else in PATH. STATUS_DONE, or the exit status after printing a failure. */
 int tool_find(const char *name, char path[PATH_MAX]);
 
-/* Runs it with these arguments, of which the first is its name, the last NULL. Needs crew_prepare(). STATUS_DONE however it ended, or the exit
- * status after printing why it could not be started. What it said is the caller's until tool_forget(). */
+/* Runs it with these arguments, of which the first is its name, the last NULL. Needs crew_prepare(). STATUS_DONE however it ended, or the
+ * exit status after printing why it could not be started. What it said is the caller's until tool_forget(). */
 int tool_run(const char *path, const char *const *arguments, struct tool_run *run);
 
 void tool_forget(struct tool_run *run);
