@@ -31,6 +31,8 @@ shmtools_flaglab_flaglab_SOURCES = \
 	shmtools/flaglab/incident.c \
 	shmtools/flaglab/incident.h \
 	shmtools/flaglab/incidentflags.c \
+	shmtools/flaglab/incidentplay.c \
+	shmtools/flaglab/incidentplay.h \
 	shmtools/flaglab/incidentwork.c \
 	shmtools/flaglab/inspect.c \
 	shmtools/flaglab/inspect.h \
