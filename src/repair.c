@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * Copyright (c) The flagstore authors
  *
- * repair.c: a damaged table made sound again. Expects no lock and takes them all, in ascending order.
+ * repair.c: a damaged table made sound again. Expects all locks.
  *
  * What is believed is the slot: its check value binds key, hash and incarnation together. All the rest (tags, counts, links, which lines
  * belong to what) is made from slots anew. In this order, so that no block is taken before it is known which are free:
@@ -158,7 +158,19 @@ static bool meet(struct repair *repair, fs_line line, uint32_t lines)
 	return true;
 }
 
+/* What was met is in use no more. */
+static void forget(struct repair *repair, fs_line line, uint32_t lines)
+{
+	for (fs_line i = line; i < line + lines; i++)
+		repair->met[i / 8] = (uint8_t)(repair->met[i / 8] & ~(1 << i % 8));
+}
+
 /* -------------------------------------------------------------------------------------------------------- slots */
+
+static fs_line cell_of(const struct fs_slot *slot)
+{
+	return (fs_line)atomic_load_explicit(&slot->key[FS_KEY_CELL], memory_order_relaxed);
+}
 
 static void note(struct repair *repair, const struct fs_slot *slot, const char *key, size_t length, bool value)
 {
@@ -261,13 +273,8 @@ static void judge_flag(struct repair *repair, const struct fs_shard *shard, cons
 		put_aside(repair, view, place);
 		return;
 	}
-	if (length > FS_KEY_INLINE && !meet(repair, (fs_line)atomic_load_explicit(&slot->key[FS_KEY_CELL], memory_order_relaxed), fs_cell_lines(length))) {
-		/* The other flag of the cell has it. */
-		note(repair, slot, key, length, fs_word_value(word));
-		put_aside(repair, view, place);
-		return;
-	}
-	if (!here) {
+	/* Its cell may be another flag's, which has it. One that is not to stay here does not get it. */
+	if (!here || (length > FS_KEY_INLINE && !meet(repair, cell_of(slot), fs_cell_lines(length)))) {
 		note(repair, slot, key, length, fs_word_value(word));
 		put_aside(repair, view, place);
 		return;
@@ -380,6 +387,9 @@ static void drop_duplicates(struct repair *repair, const struct fs_bucket_view *
 		if (found.slot >= view->slots && found.slot < view->slots + view->count && is_newer(&view->slots[i], found.slot))
 			loser = (uint32_t)(found.slot - view->slots);
 		tell_slot(repair, FS_REPAIR_DROPPED, &view->slots[loser], "the flag existed twice; this is the older one");
+		/* It stayed until now, so its cell is its own. */
+		if (length > FS_KEY_INLINE)
+			forget(repair, cell_of(&view->slots[loser]), fs_cell_lines(length));
 		put_aside(repair, view, loser);
 	}
 }
@@ -750,7 +760,7 @@ static void settle(struct repair *repair, const struct noted *noted)
 	if (fs_find(repair->store, &key, &found) != FS_FOUND) {
 		bool inserted = insert(repair, noted, &key) == FLAGSTORE_OK;
 
-		tell_noted(repair, inserted ? FS_REPAIR_MOVED : FS_REPAIR_LOST, noted,
+		tell_noted(repair, inserted ? FS_REPAIR_MOVED : FS_REPAIR_NO_ROOM, noted,
 		           inserted ? "no search found it; it is where it belongs now" : "no search found it, and there is no room where it belongs");
 		return;
 	}
@@ -797,8 +807,7 @@ static void mend_all(struct repair *repair)
 	}
 }
 
-/* What the next writer of each shard would do, if the last one died in it. */
-static void recover_privately(flagstore *store)
+void fs_repair_recover(flagstore *store)
 {
 	for (uint32_t i = 0; i < store->constants.shards; i++) {
 		struct fs_shard *shard = fs_shard_writable(store, i);
@@ -811,31 +820,45 @@ static void recover_privately(flagstore *store)
 	}
 }
 
-int fs_repair(flagstore *store, bool private, fs_repair_told *told, void *argument)
+static void leave_all(flagstore *store, uint32_t entered)
+{
+	for (uint32_t i = 0; i < entered; i++)
+		fs_leave(store, i);
+}
+
+int fs_repair_begin(flagstore *store)
+{
+	struct fs_deadline deadline = {.set = false};
+	int error = FLAGSTORE_OK;
+
+	fs_entered(store);
+	for (uint32_t i = 0; i < store->constants.shards; i++) {
+		error = fs_enter_locked(store, i, &deadline);
+		if (error) {
+			leave_all(store, i);
+			break;
+		}
+	}
+	return fs_unless_lost(store, error);
+}
+
+void fs_repair_end(flagstore *store)
+{
+	leave_all(store, store->constants.shards);
+}
+
+int fs_repair(flagstore *store, fs_repair_told *told, void *argument)
 {
 	struct repair repair = {.store = store, .told = told, .argument = argument, .end = store->heap_start};
-	struct fs_deadline deadline = {.set = false};
-	uint32_t entered = 0;
 	int error = FLAGSTORE_OK;
 
 	repair.met = calloc((size_t)store->max_lines / 8 + 1, 1);
 	if (!repair.met)
 		return fs_fail(FLAGSTORE_ENOMEMORY, "there is no memory to repair segment %s", store->path);
-	if (private)
-		recover_privately(store);
-	else
-		fs_entered(store);
-	while (!private && !error && entered < store->constants.shards) {
-		error = fs_enter_locked(store, entered, &deadline);
-		entered += !error;
-	}
-	if (!error)
-		mend_all(&repair);
-	for (uint32_t i = 0; i < entered; i++)
-		fs_leave(store, i);
+	mend_all(&repair);
 	free(repair.met);
 	free(repair.noted);
-	if (!error && repair.no_memory)
+	if (repair.no_memory)
 		error = fs_fail(FLAGSTORE_ENOMEMORY, "there was no memory for all the flags of segment %s that were found", store->path);
 	return fs_unless_lost(store, error);
 }
