@@ -4,7 +4,8 @@
  * flaginspect repair: the only command that writes to the segment.
  *
  * First the repair is done in a private copy: that shows what will happen, and what stands in slots that can't be believed goes into a
- * file before anything is touched. Then it is done in the segment under all its locks, and the segment is checked. */
+ * file before anything is touched. Then it is done in the segment under all its locks, and the segment is checked. Writers without the lock
+ * may break slots between the two, or change them again: what is given up then and is not yet in the file is written there first. */
 #include "repair.h"
 
 #include <errno.h>
@@ -30,14 +31,110 @@ enum {
 
 static const char *const kinds[KINDS] = {"fixed", "sealed", "moved", "dropped", "quarantined", "lost"};
 
+/* The file for what is given up. It is made when the first of it comes. */
+struct quarantine {
+	const struct source *source;
+	json_t *kept; /* what is in it, or will be before anything is touched, by place, bytes and key */
+	FILE *stream;
+	char path[PATH_MAX];
+	bool repairing;
+	int status;
+};
+
 /* What was done, or would be. Collected, since the locks are held meanwhile. */
 struct doings {
 	json_t *list;
-	json_t *quarantine;
 	uint64_t count[KINDS];
+	struct quarantine *quarantine;
 };
 
-static void note(const struct fs_repair_done *done, void *argument)
+/* -------------------------------------------------------------------------------------------------- quarantine */
+
+static bool fail_quarantine(struct quarantine *quarantine, int status)
+{
+	quarantine->status = failure_errno(status, "%s can't be %s for what can't be believed; %s", quarantine->path,
+	                                   status == STATUS_CREATE ? "created" : "written",
+	                                   quarantine->repairing ? "that stays where it is" : "nothing has been repaired");
+	return false;
+}
+
+/* Evidence is never overwritten: the name gets a number. */
+static bool open_quarantine(struct quarantine *quarantine)
+{
+	const char *slash = strrchr(quarantine->source->store->path, '/'), *name = slash ? slash + 1 : quarantine->source->store->path;
+	int file;
+
+	if (quarantine_file)
+		snprintf(quarantine->path, sizeof quarantine->path, "%s", quarantine_file);
+	else
+		snprintf(quarantine->path, sizeof quarantine->path, "%.255s.quarantine", name);
+	file = open(quarantine->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	for (int i = 1; file < 0 && errno == EEXIST && !quarantine_file && i < 10000; i++) {
+		snprintf(quarantine->path, sizeof quarantine->path, "%.255s.quarantine.%d", name, i);
+		file = open(quarantine->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	}
+	quarantine->stream = file < 0 ? NULL : fdopen(file, "w");
+	return quarantine->stream || fail_quarantine(quarantine, STATUS_CREATE);
+}
+
+static bool write_line(struct quarantine *quarantine, json_t *item)
+{
+	if (!quarantine->stream && !open_quarantine(quarantine))
+		return false;
+	json_dumpf(item, quarantine->stream, JSON_COMPACT);
+	fputc('\n', quarantine->stream);
+	return true;
+}
+
+static bool sync_quarantine(struct quarantine *quarantine)
+{
+	return !quarantine->stream || (fflush(quarantine->stream) == 0 && !ferror(quarantine->stream) && fsync(fileno(quarantine->stream)) == 0) ||
+	       fail_quarantine(quarantine, STATUS_OUTPUT);
+}
+
+static bool write_all(struct quarantine *quarantine)
+{
+	const char *name;
+	json_t *item;
+
+	json_object_foreach(quarantine->kept, name, item)
+		if (!write_line(quarantine, item))
+			return false;
+	return sync_quarantine(quarantine);
+}
+
+/* The trial only collects. The real run must not go on before what is new is safe. */
+static bool keep(struct quarantine *quarantine, json_t *item)
+{
+	const char *key = json_string_value(json_object_get(item, "key"));
+	char name[sizeof(struct keytext) + 2 * FS_LINE + 32];
+
+	snprintf(name, sizeof name, "%" JSON_INTEGER_FORMAT " %s %s", json_integer_value(json_object_get(item, "offset")),
+	         json_string_value(json_object_get(item, "bytes")), key ? key : "");
+	if (json_object_get(quarantine->kept, name))
+		return true;
+	if (quarantine->repairing && (quarantine->status || !write_line(quarantine, item) || !sync_quarantine(quarantine)))
+		return false;
+	if (json_object_set(quarantine->kept, name, item) != 0)
+		failure_memory();
+	return true;
+}
+
+static void end_quarantine(struct quarantine *quarantine)
+{
+	json_decref(quarantine->kept);
+	if (quarantine->stream)
+		fclose(quarantine->stream);
+}
+
+/* ------------------------------------------------------------------------------------------------------- noting */
+
+static bool gives_up(enum fs_repair_kind kind)
+{
+	return kind == FS_REPAIR_QUARANTINE || kind == FS_REPAIR_DROPPED || kind == FS_REPAIR_LOST;
+}
+
+static bool note(const struct fs_repair_done *done, void *argument)
 {
 	struct doings *doings = argument;
 	json_t *item = json_pack("{s:s, s:o, s:I, s:s, s:o, s:o}", "what", kinds[done->kind], "shard",
@@ -45,74 +142,28 @@ static void note(const struct fs_repair_done *done, void *argument)
 	                         done->text, "key", done->key ? json_string(keytext_encode(done->key, done->length).text) : json_null(), "value",
 	                         done->key ? json_boolean(done->value) : json_null());
 	char bytes[2 * FS_LINE + 1];
+	json_t *evidence;
+	bool kept = true;
 
-	if (!item || json_array_append_new(doings->list, item) != 0)
+	if (!item)
 		failure_memory();
-	doings->count[done->kind]++;
-	if (!done->bytes || (done->kind != FS_REPAIR_QUARANTINE && done->kind != FS_REPAIR_DROPPED))
-		return;
-	for (size_t i = 0; i < FS_LINE; i++)
-		snprintf(bytes + 2 * i, 3, "%02x", done->bytes[i]);
-	item = json_copy(item);
-	json_object_set_new(item, "bytes", json_string(bytes));
-	json_array_append_new(doings->quarantine, item);
-}
-
-static void begin(struct doings *doings)
-{
-	*doings = (struct doings){json_array(), json_array(), {0}};
-}
-
-static void end(struct doings *doings)
-{
-	json_decref(doings->list);
-	json_decref(doings->quarantine);
-}
-
-/* -------------------------------------------------------------------------------------------------- quarantine */
-
-static int write_lines(int file, const char *path, json_t *quarantine)
-{
-	FILE *stream = fdopen(file, "w");
-	json_t *item;
-	size_t i;
-	bool written;
-
-	if (!stream)
-		return failure_errno(STATUS_CREATE, "%s can't be written", path);
-	json_array_foreach(quarantine, i, item) {
-		json_dumpf(item, stream, JSON_COMPACT);
-		fputc('\n', stream);
+	if (done->bytes && gives_up(done->kind)) {
+		for (size_t i = 0; i < FS_LINE; i++)
+			snprintf(bytes + 2 * i, 3, "%02x", done->bytes[i]);
+		evidence = json_copy(item);
+		if (!evidence || json_object_set_new(evidence, "bytes", json_string(bytes)) != 0)
+			failure_memory();
+		kept = keep(doings->quarantine, evidence);
+		json_decref(evidence);
 	}
-	written = fflush(stream) == 0 && !ferror(stream) && fsync(fileno(stream)) == 0;
-	if (!written)
-		(void)failure_errno(STATUS_OUTPUT, "%s can't be written; nothing has been repaired", path);
-	fclose(stream);
-	return written ? STATUS_DONE : STATUS_OUTPUT;
-}
-
-/* Evidence is never overwritten: the name gets a number. */
-static int write_quarantine(const struct source *source, json_t *quarantine, char *path, size_t size)
-{
-	const char *slash = strrchr(source->store->path, '/');
-	int file;
-
-	if (!json_array_size(quarantine)) {
-		*path = 0;
-		return STATUS_DONE;
+	/* What could not be kept was not done. */
+	if (kept) {
+		doings->count[done->kind]++;
+		if (json_array_append(doings->list, item) != 0)
+			failure_memory();
 	}
-	if (quarantine_file)
-		snprintf(path, size, "%s", quarantine_file);
-	else
-		snprintf(path, size, "%.255s.quarantine", slash ? slash + 1 : source->store->path);
-	file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	for (int i = 1; file < 0 && errno == EEXIST && !quarantine_file && i < 10000; i++) {
-		snprintf(path, size, "%.255s.quarantine.%d", slash ? slash + 1 : source->store->path, i);
-		file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	}
-	if (file < 0)
-		return failure_errno(STATUS_CREATE, "%s can't be created for what can't be believed; nothing has been repaired", path);
-	return write_lines(file, path, quarantine);
+	json_decref(item);
+	return kept;
 }
 
 /* ------------------------------------------------------------------------------------------------------ report */
@@ -238,15 +289,17 @@ static int attach_writer(const struct source *source, flagstore **store)
 static int repair_segment(const struct source *source, struct doings *doings, uint64_t *findings)
 {
 	flagstore *store;
-	int error, status = attach_writer(source, &store);
+	int error, check_error = FLAGSTORE_OK, status = attach_writer(source, &store);
 
 	if (status)
 		return status;
 	error = fs_repair(store, false, note, doings);
-	if (!error)
-		error = flagstore_check(store, NULL, NULL, findings, NULL);
+	if (!error || doings->quarantine->status)
+		check_error = flagstore_check(store, NULL, NULL, findings, NULL);
 	flagstore_close(store);
-	return error ? failure_of_library(error) : STATUS_DONE;
+	if (doings->quarantine->status)
+		return doings->quarantine->status;
+	return error || check_error ? failure_of_library(error ? error : check_error) : STATUS_DONE;
 }
 
 static int repair_copy(struct source *source, struct doings *doings, uint64_t *findings)
@@ -265,27 +318,25 @@ static int repair_copy(struct source *source, struct doings *doings, uint64_t *f
 
 static int repair(struct source *source)
 {
-	struct doings plan, doings;
+	struct quarantine quarantine = {.source = source, .kept = json_object()};
+	struct doings plan = {.list = json_array(), .quarantine = &quarantine};
+	struct doings doings = {.list = json_array(), .quarantine = &quarantine};
+	const struct doings *done = dry_run ? &plan : &doings;
 	uint64_t findings = 0;
-	char path[PATH_MAX] = "";
-	int status;
+	int status = repair_copy(source, &plan, &findings);
 
-	if (!source->table || (*source->damage && !source->mended))
-		return failure(STATUS_UNUSABLE, "%s can't be repaired: %s. Save what can be read: `flaginspect dump %s'", source->store->path, source->damage,
-		               source->store->path);
-	begin(&plan);
-	begin(&doings);
-	status = repair_copy(source, &plan, &findings);
-	if (!status && !dry_run)
-		status = write_quarantine(source, plan.quarantine, path, sizeof path);
+	if (!status && !dry_run && !write_all(&quarantine))
+		status = quarantine.status;
+	quarantine.repairing = true;
 	if (!status && !dry_run)
 		status = repair_segment(source, &doings, &findings);
-	if (!status)
-		print_result(dry_run ? &plan : &doings, path, findings);
-	if (!status && (findings || (dry_run ? plan : doings).count[FS_REPAIR_LOST] || (dry_run ? plan : doings).count[FS_REPAIR_QUARANTINE]))
+	if (!status || json_array_size(doings.list))
+		print_result(done, quarantine.stream ? quarantine.path : "", findings);
+	if (!status && (findings || done->count[FS_REPAIR_LOST] || done->count[FS_REPAIR_QUARANTINE]))
 		status = STATUS_NO;
-	end(&plan);
-	end(&doings);
+	json_decref(plan.list);
+	json_decref(doings.list);
+	end_quarantine(&quarantine);
 	return status;
 }
 
@@ -297,7 +348,11 @@ static int run(int count, char **operands)
 	(void)count;
 	if (status)
 		return status;
-	status = repair(&source);
+	if (source.table && (!*source.damage || source.mended))
+		status = repair(&source);
+	else
+		status = failure(STATUS_UNUSABLE, "%s can't be repaired: %s. Save what can be read: `flaginspect dump %s'", source.store->path,
+		                 source.damage, source.store->path);
 	source_close(&source);
 	return status;
 }
