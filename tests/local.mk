@@ -165,7 +165,9 @@ EXTRA_DIST += \
 longest = tests/sanitizers.sh tests/stress tests/fuzz.sh tests/flaglab-run.sh tests/instructions tests/deaths tests/models.sh
 CHECKS = $(longest) $(filter-out $(longest),$(test_programs) $(dist_check_SCRIPTS))
 run_tests = top_srcdir='$(top_srcdir)' top_builddir='$(top_builddir)' CC='$(CC)' CFLAGS='$(CFLAGS)' \
-	CMOCKA_CFLAGS='$(CMOCKA_CFLAGS)' CMOCKA_LIBS='$(CMOCKA_LIBS)' $(srcdir)/tests/run
+	CMOCKA_CFLAGS='$(CMOCKA_CFLAGS)' CMOCKA_LIBS='$(CMOCKA_LIBS)' \
+	TOOLS_CFLAGS='$(JANSSON_CFLAGS) $(BSD_CFLAGS) $(LIBDW_CFLAGS) $(CURSES_CFLAGS)' \
+	TOOLS_LIBS='$(JANSSON_LIBS) $(BSD_LIBS) $(LIBDW_LIBS) $(CURSES_LIBS)' $(srcdir)/tests/run
 
 check-local:
 if HAVE_CMOCKA
