@@ -461,7 +461,7 @@ static void judge_threads(struct frame *frame)
 	}
 }
 
-/* As flagctl health does: conflicts that are new since the last look, and counts. */
+/* As flagctl health does: counts, check values, and conflicts that are new since the last look. */
 static void look_for_damage(struct model *model)
 {
 	const struct frame *frame = &model->frame;
@@ -470,6 +470,9 @@ static void look_for_damage(struct model *model)
 	if (census->wrong_shard != UINT32_MAX)
 		snprintf(model->corrupt_reason, sizeof model->corrupt_reason, "shard %u has %u flags and says %d: flagctl check says more",
 		         census->wrong_shard, census->counted, (int)census->said);
+	else if (census->wrong_slot_shard != UINT32_MAX)
+		snprintf(model->corrupt_reason, sizeof model->corrupt_reason, "shard %u, offset %#llx: a damaged flag: flagctl check says more",
+		         census->wrong_slot_shard, (unsigned long long)census->wrong_slot);
 	else if (frame->new_conflicts > 0)
 		snprintf(model->corrupt_reason, sizeof model->corrupt_reason, "writers that do not wait for each other are at work");
 	else
