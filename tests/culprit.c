@@ -44,7 +44,7 @@ static void swell(const char *name, uint32_t shard)
 	const struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
 
 	if (setrlimit(RLIMIT_CORE, &unlimited) != 0 ||
-	    mmap(NULL, 256u << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0) == MAP_FAILED)
+	    mmap(NULL, 512u << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0) == MAP_FAILED)
 		err(1, "memory for a core dump");
 	hold(name, shard);
 }
