@@ -50,7 +50,7 @@ struct doings {
 
 /* -------------------------------------------------------------------------------------------------- quarantine */
 
-static bool fail_quarantine(struct quarantine *quarantine, int status)
+static bool fail_quarantine(struct quarantine *quarantine, enum status status)
 {
 	quarantine->status = failure_errno(status, "%s can't be %s for what can't be believed; %s", quarantine->path,
 	                                   status == STATUS_CREATE ? "created" : "written",
