@@ -101,9 +101,3 @@ check_LTLIBRARIES += libflagstore-points.la
 libflagstore_points_la_SOURCES = $(library_sources)
 libflagstore_points_la_CPPFLAGS = $(library_cppflags) -DFLAGSTORE_POINTS
 libflagstore_points_la_CFLAGS = $(library_cflags)
-
-# With a planted fault: line numbers go unchecked.
-check_LTLIBRARIES += libflagstore-unchecked.la
-libflagstore_unchecked_la_SOURCES = $(library_sources)
-libflagstore_unchecked_la_CPPFLAGS = $(library_cppflags) -DFLAGSTORE_UNCHECKED
-libflagstore_unchecked_la_CFLAGS = $(library_cflags)
