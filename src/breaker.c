@@ -238,7 +238,7 @@ void fs_breaker_note_failure(flagstore *store)
 	struct fs_journal *journal = store->journal;
 	uint64_t words[FS_FAILURE_TEXT / 8] = {0};
 
-	strlcpy((char *)words, flagstore_detail(), sizeof words);
+	snprintf((char *)words, sizeof words, "%s", flagstore_detail());
 	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
 		atomic_store_explicit(&journal->failure[i], words[i], memory_order_relaxed);
 	atomic_store_explicit(&journal->failed_ms, fs_now_ms(), memory_order_relaxed);

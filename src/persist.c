@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -220,7 +221,7 @@ int fs_flush_commit(struct fs_persister *persister, struct fs_disk_use *use, str
 
 	*meta = (struct fs_disk_meta){.position = position, .time_ms = fs_now_ms()};
 	memcpy(meta->uuid, store->constants.uuid, sizeof meta->uuid);
-	strlcpy(meta->path, store->path, sizeof meta->path);
+	snprintf(meta->path, sizeof meta->path, "%s", store->path);
 	error = fs_disk_write_meta(use, meta);
 	/* With its memory gone, the journal says nothing. */
 	if (!error)

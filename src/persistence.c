@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -99,7 +100,7 @@ static int claim(flagstore *store, struct fs_disk *disk)
 	int error, tries = 0;
 
 	memcpy(meta.uuid, store->constants.uuid, sizeof meta.uuid);
-	strlcpy(meta.path, store->path, sizeof meta.path);
+	snprintf(meta.path, sizeof meta.path, "%s", store->path);
 	do {
 		error = fs_disk_begin(disk, true, &use);
 		if (!error)

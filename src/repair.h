@@ -28,7 +28,9 @@ struct fs_repair_done {
 	const unsigned char *bytes; /* of the slot, FS_LINE of them; NULL: not about a slot */
 };
 
-typedef void fs_repair_told(const struct fs_repair_done *done, void *argument);
+/* Called before the slot is touched, under the locks. False: what stands in it could not be kept; then it is left as it is, if it is to be
+ * given up, and the repair fails in the end. */
+typedef bool fs_repair_told(const struct fs_repair_done *done, void *argument);
 
 /* Takes all locks, in ascending order, waiting for each as a write does; readers and flips go on. What a dead writer left in the middle is
  * restored. On an error none is held. Errors: ETIMEDOUT, ECORRUPT, ESYSTEM. */

@@ -96,10 +96,6 @@ const struct fs_seat *fs_seat_at(const flagstore *store, uint32_t index);
  * perhaps not of the heap. */
 static inline bool fs_backed(const flagstore *store, fs_line line, uint32_t count)
 {
-#ifdef FLAGSTORE_UNCHECKED
-	/* For the test that proves that the lack of what follows is noticed. */
-	return true;
-#endif
 	/* relaxed: the number only grows, and what it promises is kept by the kernel, not by another thread's stores */
 	return __builtin_expect((uint64_t)line + count <= atomic_load_explicit(&store->room, memory_order_relaxed), 1);
 }

@@ -33,7 +33,8 @@ struct health {
 
 static void healthy(struct health *health)
 {
-	*health = (struct health){"HEALTHY", STATUS_DONE, "nothing is wrong"};
+	*health = (struct health){"HEALTHY", STATUS_DONE, ""};
+	snprintf(health->reason, sizeof health->reason, "%s", deep ? "nothing is wrong" : "no sign of damage");
 }
 
 /* What keeps everybody from attaching. Failures that say nothing of the segment are the command's own. */
@@ -109,18 +110,24 @@ static int look_deep(flagstore *store, struct health *health)
 	return FLAGSTORE_OK;
 }
 
-/* Writers without the lock that meet lose counts: what is left of that is exact, and cheap to see. */
-static void look_at_counts(const flagstore *store, struct health *health)
+/* Writers without the lock that meet lose counts, or tear slots: what is left of that is exact, and cheap to see. */
+static void look_at_flags(const flagstore *store, struct health *health)
 {
 	struct fs_census census;
 
 	fs_census(store, CENSUS_LIMIT_NS, &census);
 	if (census.wrong_shard != UINT32_MAX) {
 		*health = (struct health){.word = "CORRUPT", .status = STATUS_NO};
-		snprintf(health->reason, sizeof health->reason, "shard %" PRIu32 " has %" PRIu32 " flags, and says %" PRIu32 "; see `flaginspect check'",
-		         census.wrong_shard, census.counted, census.said);
+		/* A count from which more was taken than was there is below 0. */
+		snprintf(health->reason, sizeof health->reason, "shard %" PRIu32 " has %" PRIu32 " flags, and says %" PRId32 "; see `flaginspect check'",
+		         census.wrong_shard, census.counted, (int32_t)census.said);
+	} else if (census.wrong_slot_shard != UINT32_MAX) {
+		*health = (struct health){.word = "CORRUPT", .status = STATUS_NO};
+		snprintf(health->reason, sizeof health->reason,
+		         "shard %" PRIu32 ", offset %#" PRIx64 ": key, hash and life of a flag do not belong together; see `flaginspect check'",
+		         census.wrong_slot_shard, census.wrong_slot);
 	} else if (census.passed_shards) {
-		snprintf(health->reason, sizeof health->reason, "nothing is wrong; the flags of %" PRIu32 " of %" PRIu32 " shards could not be counted",
+		snprintf(health->reason, sizeof health->reason, "no sign of damage; %" PRIu32 " of %" PRIu32 " shards could not be looked at",
 		         census.passed_shards, census.passed_shards + census.counted_shards);
 	}
 }
@@ -169,7 +176,7 @@ static int look(flagstore *store, struct health *health)
 	if (deep || info.conflicts)
 		error = look_deep(store, health);
 	else
-		look_at_counts(store, health);
+		look_at_flags(store, health);
 	return error || !info.conflicts ? error : look_at_conflicts(store, info.conflicts, health);
 }
 

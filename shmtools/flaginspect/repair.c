@@ -4,8 +4,9 @@
  * flaginspect repair: the only command that writes to the segment.
  *
  * All locks are taken. Then the repair is tried in a private copy: what stands in slots that can't be believed goes into a file before
- * anything is touched. Then it is done in the segment, the locks are given back, and the segment is checked. A dry run is the trial alone,
- * without the locks: beside workers, what is in the middle of a change looks damaged to it. */
+ * anything is touched. Then it is done in the segment, the locks are given back, and the segment is checked. Writers without the lock may
+ * break slots between the two, or change them again: what is given up then and is not yet in the file is written there first. A dry run is
+ * the trial alone, without the locks: beside workers, what is in the middle of a change looks damaged to it. */
 #include "repair.h"
 
 #include <errno.h>
@@ -31,59 +32,38 @@ enum {
 
 static const char *const kinds[KINDS] = {"fixed", "sealed", "moved", "dropped", "quarantined", "no-room"};
 
+/* The file for what is given up. It is made when the first of it comes. */
+struct quarantine {
+	const struct source *source;
+	json_t *kept; /* what is in it, or will be before anything is touched, by place, bytes and key */
+	FILE *stream;
+	char path[PATH_MAX];
+	bool repairing;
+	int status;
+};
+
 /* What was done, or would be. Collected, since the locks are held meanwhile. */
 struct doings {
 	json_t *list;
-	json_t *quarantine;
 	json_t *lost_keys, *lost_slots;
 	uint64_t count[KINDS];
+	struct quarantine *quarantine;
 };
-
-static void note(const struct fs_repair_done *done, void *argument)
-{
-	struct doings *doings = argument;
-	json_t *item = json_pack("{s:s, s:o, s:I, s:s, s:o, s:o}", "what", kinds[done->kind], "shard",
-	                         done->shard == UINT32_MAX ? json_null() : json_integer(done->shard), "offset", (json_int_t)done->offset, "text",
-	                         done->text, "key", done->key ? json_string(keytext_encode(done->key, done->length).text) : json_null(), "value",
-	                         done->key ? json_boolean(done->value) : json_null());
-	char bytes[2 * FS_LINE + 1];
-
-	if (!item || json_array_append_new(doings->list, item) != 0)
-		failure_memory();
-	doings->count[done->kind]++;
-	if (!done->bytes || (done->kind != FS_REPAIR_QUARANTINE && done->kind != FS_REPAIR_DROPPED))
-		return;
-	for (size_t i = 0; i < FS_LINE; i++)
-		snprintf(bytes + 2 * i, 3, "%02x", done->bytes[i]);
-	item = json_copy(item);
-	json_object_set_new(item, "bytes", json_string(bytes));
-	json_array_append_new(doings->quarantine, item);
-}
-
-static void begin(struct doings *doings)
-{
-	*doings = (struct doings){json_array(), json_array(), json_array(), json_array(), {0}};
-}
-
-static void end(struct doings *doings)
-{
-	json_decref(doings->list);
-	json_decref(doings->quarantine);
-	json_decref(doings->lost_keys);
-	json_decref(doings->lost_slots);
-}
 
 /* -------------------------------------------------------------------------------------------------- quarantine */
 
-/* What stands in slots that are given up, a line each. */
-struct quarantine {
-	FILE *stream; /* NULL: there is nothing in it, and no file */
-	char path[PATH_MAX];
-};
-
-static int open_quarantine(const struct source *source, struct quarantine *quarantine)
+static bool fail_quarantine(struct quarantine *quarantine, enum status status)
 {
-	const char *slash = strrchr(source->store->path, '/'), *name = slash ? slash + 1 : source->store->path;
+	quarantine->status = failure_errno(status, "%s can't be %s for what can't be believed; %s", quarantine->path,
+	                                   status == STATUS_CREATE ? "created" : "written",
+	                                   quarantine->repairing ? "that stays where it is" : "the table is as it was");
+	return false;
+}
+
+/* Evidence is never overwritten: the name gets a number. */
+static bool open_quarantine(struct quarantine *quarantine)
+{
+	const char *slash = strrchr(quarantine->source->store->path, '/'), *name = slash ? slash + 1 : quarantine->source->store->path;
 	int file;
 
 	if (quarantine_file)
@@ -91,49 +71,121 @@ static int open_quarantine(const struct source *source, struct quarantine *quara
 	else
 		snprintf(quarantine->path, sizeof quarantine->path, "%.255s.quarantine", name);
 	file = open(quarantine->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	/* Evidence is never overwritten: the name gets a number. */
 	for (int i = 1; file < 0 && errno == EEXIST && !quarantine_file && i < 10000; i++) {
 		snprintf(quarantine->path, sizeof quarantine->path, "%.255s.quarantine.%d", name, i);
 		file = open(quarantine->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	}
 	quarantine->stream = file < 0 ? NULL : fdopen(file, "w");
-	if (quarantine->stream)
-		return STATUS_DONE;
-	return failure_errno(STATUS_CREATE, "%s can't be created for what can't be believed; the table is as it was", quarantine->path);
+	return quarantine->stream || fail_quarantine(quarantine, STATUS_CREATE);
+}
+
+static bool write_line(struct quarantine *quarantine, json_t *item)
+{
+	if (!quarantine->stream && !open_quarantine(quarantine))
+		return false;
+	json_dumpf(item, quarantine->stream, JSON_COMPACT);
+	fputc('\n', quarantine->stream);
+	return true;
 }
 
 /* Writers wait meanwhile, so the disk is not waited for: what the kernel has survives us. */
-static int write_quarantine(const struct source *source, json_t *lines, struct quarantine *quarantine)
+static bool flush_quarantine(struct quarantine *quarantine)
 {
-	json_t *item;
-	size_t i;
-	int status;
+	return !quarantine->stream || (fflush(quarantine->stream) == 0 && !ferror(quarantine->stream)) || fail_quarantine(quarantine, STATUS_OUTPUT);
+}
 
-	if (!json_array_size(lines))
-		return STATUS_DONE;
-	status = open_quarantine(source, quarantine);
-	if (status)
-		return status;
-	json_array_foreach(lines, i, item) {
-		json_dumpf(item, quarantine->stream, JSON_COMPACT);
-		fputc('\n', quarantine->stream);
-	}
-	if (fflush(quarantine->stream) == 0 && !ferror(quarantine->stream))
-		return STATUS_DONE;
-	return failure_errno(STATUS_OUTPUT, "%s can't be written; the table is as it was", quarantine->path);
+static bool write_all(struct quarantine *quarantine)
+{
+	const char *name;
+	json_t *item;
+
+	json_object_foreach(quarantine->kept, name, item)
+		if (!write_line(quarantine, item))
+			return false;
+	return flush_quarantine(quarantine);
+}
+
+/* The trial only collects. The real run must not go on before what is new is safe. */
+static bool keep(struct quarantine *quarantine, json_t *item)
+{
+	const char *key = json_string_value(json_object_get(item, "key"));
+	char name[sizeof(struct keytext) + 2 * FS_LINE + 32];
+
+	snprintf(name, sizeof name, "%" JSON_INTEGER_FORMAT " %s %s", json_integer_value(json_object_get(item, "offset")),
+	         json_string_value(json_object_get(item, "bytes")), key ? key : "");
+	if (json_object_get(quarantine->kept, name))
+		return true;
+	if (quarantine->repairing && (quarantine->status || !write_line(quarantine, item) || !flush_quarantine(quarantine)))
+		return false;
+	if (json_object_set(quarantine->kept, name, item) != 0)
+		failure_memory();
+	return true;
 }
 
 static int close_quarantine(struct quarantine *quarantine)
 {
 	int status = STATUS_DONE;
 
+	json_decref(quarantine->kept);
 	if (!quarantine->stream)
 		return STATUS_DONE;
 	if (fsync(fileno(quarantine->stream)) != 0 && errno != EINVAL)
 		status = failure_errno(STATUS_OUTPUT, "%s can't be written to its end", quarantine->path);
 	fclose(quarantine->stream);
-	quarantine->stream = NULL;
 	return status;
+}
+
+/* ------------------------------------------------------------------------------------------------------- noting */
+
+static void begin(struct doings *doings, struct quarantine *quarantine)
+{
+	*doings = (struct doings){.list = json_array(), .lost_keys = json_array(), .lost_slots = json_array(), .quarantine = quarantine};
+	if (!doings->list || !doings->lost_keys || !doings->lost_slots || !quarantine->kept)
+		failure_memory();
+}
+
+static void end(struct doings *doings)
+{
+	json_decref(doings->list);
+	json_decref(doings->lost_keys);
+	json_decref(doings->lost_slots);
+}
+
+static bool gives_up(enum fs_repair_kind kind)
+{
+	return kind == FS_REPAIR_QUARANTINE || kind == FS_REPAIR_DROPPED || kind == FS_REPAIR_NO_ROOM;
+}
+
+static bool note(const struct fs_repair_done *done, void *argument)
+{
+	struct doings *doings = argument;
+	json_t *item = json_pack("{s:s, s:o, s:I, s:s, s:o, s:o}", "what", kinds[done->kind], "shard",
+	                         done->shard == UINT32_MAX ? json_null() : json_integer(done->shard), "offset", (json_int_t)done->offset, "text",
+	                         done->text, "key", done->key ? json_string(keytext_encode(done->key, done->length).text) : json_null(), "value",
+	                         done->key ? json_boolean(done->value) : json_null());
+	char bytes[2 * FS_LINE + 1];
+	json_t *evidence;
+	bool kept = true;
+
+	if (!item)
+		failure_memory();
+	if (done->bytes && gives_up(done->kind)) {
+		for (size_t i = 0; i < FS_LINE; i++)
+			snprintf(bytes + 2 * i, 3, "%02x", done->bytes[i]);
+		evidence = json_copy(item);
+		if (!evidence || json_object_set_new(evidence, "bytes", json_string(bytes)) != 0)
+			failure_memory();
+		kept = keep(doings->quarantine, evidence);
+		json_decref(evidence);
+	}
+	/* What could not be kept was not done. */
+	if (kept) {
+		doings->count[done->kind]++;
+		if (json_array_append(doings->list, item) != 0)
+			failure_memory();
+	}
+	json_decref(item);
+	return kept;
 }
 
 /* ------------------------------------------------------------------------------------------------------ report */
@@ -260,28 +312,33 @@ static int attach_writer(const struct source *source, flagstore **store)
 	return status;
 }
 
-/* With all locks: what the trial gives up, and no other slot, is then given up in the segment. */
-static int repair_locked(struct source *source, flagstore *store, struct quarantine *quarantine, struct doings *doings)
+/* With all locks: what the trial gives up, and what was broken since, is kept before it is given up in the segment. */
+static int repair_locked(struct source *source, flagstore *store, struct doings *doings)
 {
+	struct quarantine *quarantine = doings->quarantine;
 	struct doings trial;
-	int error = source_make_private(source), status;
+	int error = source_make_private(source), status = STATUS_DONE;
 
-	begin(&trial);
+	begin(&trial, quarantine);
 	if (!error)
 		error = fs_repair(source->store, note, &trial);
-	status = error ? failure_of_library(error) : write_quarantine(source, trial.quarantine, quarantine);
+	if (error)
+		status = failure_of_library(error);
+	else if (!write_all(quarantine))
+		status = quarantine->status;
 	end(&trial);
 	if (status)
 		return status;
+	quarantine->repairing = true;
 	error = fs_repair(store, note, doings);
 	note_losses(store, doings);
-	return error ? failure_of_library(error) : STATUS_DONE;
+	return quarantine->status ? quarantine->status : error ? failure_of_library(error) : STATUS_DONE;
 }
 
-static int repair_segment(struct source *source, struct quarantine *quarantine, struct doings *doings, uint64_t *findings)
+static int repair_segment(struct source *source, struct doings *doings, uint64_t *findings)
 {
 	flagstore *store;
-	int error, status = attach_writer(source, &store);
+	int error, check_error, status = attach_writer(source, &store);
 
 	if (status)
 		return status;
@@ -289,12 +346,13 @@ static int repair_segment(struct source *source, struct quarantine *quarantine, 
 	if (error) {
 		status = failure_of_library(error);
 	} else {
-		status = repair_locked(source, store, quarantine, doings);
+		status = repair_locked(source, store, doings);
 		fs_repair_end(store);
 	}
-	if (!status) {
-		error = flagstore_check(store, NULL, NULL, findings, NULL);
-		status = error ? failure_of_library(error) : STATUS_DONE;
+	if (!status || doings->quarantine->repairing) {
+		check_error = flagstore_check(store, NULL, NULL, findings, NULL);
+		if (!status && check_error)
+			status = failure_of_library(check_error);
 	}
 	flagstore_close(store);
 	return status;
@@ -319,7 +377,7 @@ static int repair_copy(struct source *source, struct doings *doings, uint64_t *f
 
 static int repair(struct source *source)
 {
-	struct quarantine quarantine = {.stream = NULL};
+	struct quarantine quarantine = {.source = source, .kept = json_object()};
 	struct doings doings;
 	uint64_t findings = 0;
 	int status, closed;
@@ -327,10 +385,10 @@ static int repair(struct source *source)
 	if (!source->table || (*source->damage && !source->mended))
 		return failure(STATUS_UNUSABLE, "%s can't be repaired: %s. Save what can be read: `flaginspect dump %s'", source->store->path, source->damage,
 		               source->store->path);
-	begin(&doings);
-	status = dry_run ? repair_copy(source, &doings, &findings) : repair_segment(source, &quarantine, &doings, &findings);
+	begin(&doings, &quarantine);
+	status = dry_run ? repair_copy(source, &doings, &findings) : repair_segment(source, &doings, &findings);
 	closed = close_quarantine(&quarantine);
-	if (!status)
+	if (!status || quarantine.repairing)
 		print_result(&doings, quarantine.path, findings);
 	if (!status)
 		status = closed;
@@ -348,7 +406,11 @@ static int run(int count, char **operands)
 	(void)count;
 	if (status)
 		return status;
-	status = repair(&source);
+	if (source.table && (!*source.damage || source.mended))
+		status = repair(&source);
+	else
+		status = failure(STATUS_UNUSABLE, "%s can't be repaired: %s. Save what can be read: `flaginspect dump %s'", source.store->path,
+		                 source.damage, source.store->path);
 	source_close(&source);
 	return status;
 }
