@@ -166,7 +166,8 @@ int fs_journal_lock(flagstore *store, size_t bytes, struct fs_deadline *deadline
 	error = lock(store, deadline);
 	if (error || __builtin_expect(has_room(store, bytes), 1))
 		return error;
-	if (fs_breaker_state(store) != FLAGSTORE_BREAKER_CLOSED && bytes <= ring_bytes(store)) {
+	/* Half-open, somebody is just writing, perhaps the whole table: giving up would make him begin anew. */
+	if (fs_breaker_state(store) == FLAGSTORE_BREAKER_OPEN && bytes <= ring_bytes(store)) {
 		give_up(store);
 		return FLAGSTORE_OK;
 	}
@@ -181,8 +182,10 @@ void fs_journal_unlock(flagstore *store, bool made)
 
 	if (!journal)
 		return;
-	/* The flusher sleeps only when there is nothing to write: so the first record behind the tail wakes it. */
-	first = made && atomic_load_explicit(&journal->head, memory_order_relaxed) == atomic_load_explicit(&journal->tail, memory_order_relaxed);
+	/* The flusher sleeps only when there is nothing to write: so the first record behind the tail wakes it. With sync the writer is about to
+	 * write it himself. */
+	first = made && store->persistence.durability == FLAGSTORE_ASYNC &&
+	        atomic_load_explicit(&journal->head, memory_order_relaxed) == atomic_load_explicit(&journal->tail, memory_order_relaxed);
 	finish(store, made);
 	pthread_mutex_unlock(&journal->mutex);
 	FS_POINT("journal unlocked");

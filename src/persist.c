@@ -555,7 +555,7 @@ int fs_persist_rest(flagstore *store)
 
 	if (!persister || store->persistence.durability != FLAGSTORE_SYNC || is_durable(store, seen_end(store)))
 		return FLAGSTORE_OK;
-	fs_seat_does(fs_own_seat(store), FLAGSTORE_SYNCING, UINT32_MAX, 0);
+	fs_seat_does(fs_own_seat(store), FLAGSTORE_SYNCING, UINT32_MAX, fs_monotonic_ns());
 	error = await_durable(persister, seen_end(store), -1);
 	return error && store->persistence.on_failure == FLAGSTORE_DEGRADE ? FLAGSTORE_OK : error;
 }

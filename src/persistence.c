@@ -92,32 +92,12 @@ static int load(flagstore *store, struct fs_disk_use *use)
 	return error;
 }
 
-/* Makes the directory this segment's: its journal begins at 0. */
-static int claim(flagstore *store, struct fs_disk *disk)
-{
-	struct fs_disk_meta meta = {.time_ms = fs_now_ms()};
-	struct fs_disk_use use;
-	int error, tries = 0;
-
-	memcpy(meta.uuid, store->constants.uuid, sizeof meta.uuid);
-	snprintf(meta.path, sizeof meta.path, "%s", store->path);
-	do {
-		error = fs_disk_begin(disk, true, &use);
-		if (!error)
-			error = fs_disk_write_meta(&use, &meta);
-		if (error)
-			fs_disk_abort(&use);
-		else
-			error = fs_disk_commit(&use);
-	} while (error == FS_DISK_AGAIN && ++tries < 8);
-	return error == FS_DISK_AGAIN ? fs_fail(FLAGSTORE_EPERSIST, "%s can't be enlarged", store->persistence.directory) : error;
-}
-
-static int take_over(flagstore *store, struct fs_disk *disk)
+/* In one transaction, so that of two segments that are created at once one finds the other. The journal begins at 0. */
+static int take_over_once(flagstore *store, struct fs_disk *disk)
 {
 	struct fs_disk_meta meta;
 	struct fs_disk_use use;
-	int error = fs_disk_begin(disk, false, &use);
+	int error = fs_disk_begin(disk, true, &use);
 
 	if (error)
 		return error;
@@ -127,8 +107,39 @@ static int take_over(flagstore *store, struct fs_disk *disk)
 		                store->persistence.directory, meta.path);
 	if (!error)
 		error = load(store, &use);
+	if (!error) {
+		meta = (struct fs_disk_meta){.time_ms = fs_now_ms()};
+		memcpy(meta.uuid, store->constants.uuid, sizeof meta.uuid);
+		snprintf(meta.path, sizeof meta.path, "%s", store->path);
+		error = fs_disk_write_meta(&use, &meta);
+	}
+	if (!error)
+		return fs_disk_commit(&use);
 	fs_disk_abort(&use);
-	return error ? error : claim(store, disk);
+	return error;
+}
+
+static int take_over(flagstore *store, struct fs_disk *disk)
+{
+	int error, tries = 0;
+
+	do
+		error = take_over_once(store, disk);
+	while (error == FS_DISK_AGAIN && ++tries < 8);
+	return error == FS_DISK_AGAIN ? fs_fail(FLAGSTORE_EPERSIST, "%s can't be enlarged", store->persistence.directory) : error;
+}
+
+/* Those who may write the segment may write there, whatever the umask. Only what is ours can be changed; what can't stays as it is. */
+static void share(const flagstore *store, mode_t mode, gid_t group)
+{
+	static const char *const names[] = {"", "/data.mdb", "/lock.mdb"};
+	char path[FS_DIRECTORY_PATH + 16];
+
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		snprintf(path, sizeof path, "%s%s", store->persistence.directory, names[i]);
+		if (chown(path, (uid_t)-1, group) == 0)
+			(void)chmod(path, i ? mode : mode | (mode & 0440) >> 2);
+	}
 }
 
 int fs_persist_create(flagstore *store)
@@ -137,7 +148,8 @@ int fs_persist_create(flagstore *store)
 	struct fs_persistence *persistence = &store->persistence;
 	struct fs_disk *disk;
 	struct fs_journal *journal;
-	struct stat file;
+	struct stat file = {.st_mode = 0600}, directory;
+	bool made;
 	int error = fs_room_take_journal(store);
 
 	if (error)
@@ -149,9 +161,13 @@ int fs_persist_create(flagstore *store)
 	persistence->check = check_of(persistence);
 	header->persistence = *persistence;
 	FS_POINT("persistence noted");
-	error = fs_disk_open(persistence->directory, FS_DISK_DIRECTORY, true, fstat(store->fd, &file) == 0 ? file.st_mode & 0660 : 0600, &disk);
+	made = stat(persistence->directory, &directory) != 0;
+	(void)fstat(store->fd, &file);
+	error = fs_disk_open(persistence->directory, FS_DISK_DIRECTORY, true, file.st_mode & 0660, &disk);
 	if (error)
 		return error;
+	if (made)
+		share(store, file.st_mode & 0660, file.st_gid);
 	/* The table is filled without the journal: what comes from LMDB need not go there. */
 	error = take_over(store, disk);
 	fs_disk_close(disk);

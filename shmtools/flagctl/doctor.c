@@ -3,11 +3,11 @@
  *
  * flagctl doctor: the traps of the surroundings, one by one: what was found, why it matters, what to do. Changes nothing. */
 #include <dirent.h>
-#include <dlfcn.h>
 #include <errno.h>
 #include <flagstore.h>
 #include <gnu/libc-version.h>
 #include <inttypes.h>
+#include <lmdb.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -223,21 +223,14 @@ static void check_libc(struct report *report)
 
 static void check_lmdb(struct report *report)
 {
-	void *library = dlopen("liblmdb.so.0", RTLD_LAZY | RTLD_LOCAL);
-	char *(*version_of)(int *, int *, int *);
 	int major = 0, minor = 0, patch = 0;
-	char found[64] = "not installed, and not needed";
+	char found[64];
 
-	if (library) {
-		*(void **)&version_of = dlsym(library, "mdb_version");
-		if (version_of)
-			version_of(&major, &minor, &patch);
-		snprintf(found, sizeof found, "%d.%d.%d", major, minor, patch);
-	}
-	say(report, "LMDB", library && major == 0 && minor == 9 && patch >= 26 && patch <= 31 ? BAD : FINE, found,
-	    "0.9.26 to 0.9.31 destroy the shared mutexes of an environment when one process closes it", "use 0.9.24 or 0.9.25, or 0.9.32 and later");
-	if (library)
-		dlclose(library);
+	mdb_version(&major, &minor, &patch);
+	snprintf(found, sizeof found, "%d.%d.%d", major, minor, patch);
+	say(report, "LMDB", major == 0 && minor == 9 && patch >= 26 && patch <= 31 ? BAD : FINE, found,
+	    "0.9.26 to 0.9.31 destroy the shared mutexes of an environment when one process closes it; flagstore leaves it open with these, other "
+	    "programs may not", "use 0.9.24 or 0.9.25, or 0.9.32 and later, in all programs that use a directory in which a segment persists");
 }
 
 static void check_core(struct report *report)

@@ -449,10 +449,14 @@ static void judge_threads(struct frame *frame)
 	for (size_t i = 0; i < frame->thread_count; i++) {
 		const struct model_thread *thread = &frame->threads[i];
 
-		if (!thread->alive || thread->activity == FLAGSTORE_IDLE || thread->since_ns < BLOCKED_NS)
+		/* How long a flush may take is the circuit breaker's business. */
+		if (!thread->alive || thread->activity == FLAGSTORE_IDLE || thread->activity == FLAGSTORE_FLUSHING || thread->since_ns < BLOCKED_NS)
 			continue;
 		frame->health = MODEL_BLOCKED;
-		if (thread->activity == FLAGSTORE_WAITING)
+		if (thread->activity == FLAGSTORE_SYNCING)
+			snprintf(frame->reason, sizeof frame->reason, "%.31s[%d] has waited %.1f s for its change to be durable", thread->who.command,
+			         thread->who.pid, (double)thread->since_ns / 1e9);
+		else if (thread->activity == FLAGSTORE_WAITING)
 			snprintf(frame->reason, sizeof frame->reason, "%.31s[%d] waits %.1f s for shard %u behind %.31s[%d]", thread->who.command,
 			         thread->who.pid, (double)thread->since_ns / 1e9, thread->shard, thread->behind.command, thread->behind.pid);
 		else

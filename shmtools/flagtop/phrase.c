@@ -80,6 +80,8 @@ struct phrase state_phrase(const struct model_thread *thread)
 	if (thread->activity == FLAGSTORE_WAITING)
 		return phrase("%s%s %s for shard %u behind %s", gone, activity, duration_text((uint64_t)thread->since_ns).text, thread->shard,
 		              who_phrase(&thread->behind).text);
+	if (thread->shard == UINT32_MAX)
+		return phrase("%s%s for %s", gone, activity, duration_text((uint64_t)thread->since_ns).text);
 	return phrase("%s%s shard %u for %s", gone, activity, thread->shard, duration_text((uint64_t)thread->since_ns).text);
 }
 
