@@ -34,6 +34,9 @@ int fs_persist_create(flagstore *store);
 /* What an attached segment says of it, checked. Errors: ECORRUPT. */
 int fs_persist_attach(flagstore *store, bool writable);
 
+/* Whether a header says where the flags are kept. */
+bool fs_persistence_sound(const struct fs_persistence *persistence);
+
 /* Before the store is closed: ends the thread, and writes what there is, if that can be done. */
 void fs_persist_leave(flagstore *store);
 

@@ -39,6 +39,13 @@ static uint64_t check_of(const struct fs_persistence *persistence)
 
 /* -------------------------------------------------------------------------------------------------- attaching */
 
+bool fs_persistence_sound(const struct fs_persistence *persistence)
+{
+	return persistence->check == check_of(persistence) &&
+	       (persistence->durability == FLAGSTORE_ASYNC || persistence->durability == FLAGSTORE_SYNC) && persistence->on_failure <= FLAGSTORE_REFUSE &&
+	       persistence->flush_interval_ms && persistence->directory[0] == '/' && memchr(persistence->directory, 0, sizeof persistence->directory);
+}
+
 int fs_persist_attach(flagstore *store, bool writable)
 {
 	const struct fs_persistence *said = &fs_header(store)->persistence;
@@ -47,9 +54,7 @@ int fs_persist_attach(flagstore *store, bool writable)
 	if (!(store->constants.feature_incompatible & FS_FEATURE_JOURNAL))
 		return FLAGSTORE_OK;
 	*persistence = *said;
-	if (persistence->check != check_of(persistence) || (persistence->durability != FLAGSTORE_ASYNC && persistence->durability != FLAGSTORE_SYNC) ||
-	    persistence->on_failure > FLAGSTORE_REFUSE || !persistence->flush_interval_ms || persistence->directory[0] != '/' ||
-	    !memchr(persistence->directory, 0, sizeof persistence->directory) || !fs_journal(store)) {
+	if (!fs_persistence_sound(persistence) || !fs_journal(store)) {
 		memset(persistence, 0, sizeof *persistence);
 		return fs_fail(FLAGSTORE_ECORRUPT, "segment %s has a damaged header: it does not say where its flags are kept, or has no journal",
 		               store->path);

@@ -26,7 +26,7 @@ replays() {
 	local entry=$1
 
 	shift
-	$CC $flags ${CFLAGS:-} "$fuzz/$entry.c" "$fuzz/replay.c" "$@" "$library" $commands \
+	$CC $flags ${CFLAGS:-} "$fuzz/$entry.c" "$fuzz/replay.c" "$@" "$library" $commands ${LMDB_LIBS:--llmdb} \
 		-o "$work/$entry.replay" &&
 		"$work/$entry.replay" "$fuzz/corpus/$entry" >"$work/$entry.replayed" || { cat "$work/$entry.replayed"; return 1; }
 }
