@@ -45,6 +45,7 @@ test_programs = \
 	tests/hostile \
 	tests/unchecked \
 	tests/deaths \
+	tests/durable \
 	tests/instructions \
 	tests/waiters \
 	tests/orders \
@@ -99,6 +100,13 @@ tests_instructions_LDFLAGS = -Wl,-z,now
 # Killed at the points of the library that is built for it.
 tests_deaths_CPPFLAGS = $(test_cppflags) -DFLAGSTORE_POINTS
 tests_deaths_LDADD = tests/libsupport.la libflagstore-points.la $(CMOCKA_LIBS)
+
+# Segments that persist. With the library's inner names, for looks at the journal.
+durable_cppflags = $(test_cppflags) $(LMDB_CFLAGS)
+durable_libraries = tests/libsupport.la libflagstore-internal.la $(LMDB_LIBS) $(CMOCKA_LIBS)
+tests_durable_SOURCES = tests/durable.c tests/durability.c tests/durability.h
+tests_durable_CPPFLAGS = $(durable_cppflags)
+tests_durable_LDADD = $(durable_libraries)
 
 # Must crash: the library is built with a planted fault.
 tests_unchecked_SOURCES = tests/hostile.c
