@@ -193,7 +193,7 @@ bool fs_breaker_watch(flagstore *store)
 	uint64_t since = atomic_load_explicit(&journal->flush_since_ns, memory_order_relaxed), now = fs_monotonic_ns();
 
 	if (since && now > since && (now - since) / 1000000 > atomic_load_explicit(&journal->limit_ms, memory_order_relaxed) &&
-	    fs_breaker_state(store) == FLAGSTORE_BREAKER_CLOSED)
+	    fs_breaker_state(store) != FLAGSTORE_BREAKER_OPEN)
 		open_it(store);
 	return fs_breaker_state(store) == FLAGSTORE_BREAKER_OPEN;
 }

@@ -142,8 +142,8 @@ static bool try_lock(struct fs_persister *persister)
 		return false;
 	if (fs_file_lock(persister->fd, F_WRLCK, FS_LOCK_FLUSH)) {
 		atomic_store_explicit(&persister->store->journal->flusher, fs_own_mark(persister->store), memory_order_relaxed);
-		/* Whoever was here before may have died in a commit. */
-		atomic_store_explicit(&persister->store->journal->flush_since_ns, 0, memory_order_relaxed);
+		/* Whoever was here before may have died. From here on it is seen when we stand still: for LMDB's lock, in a commit, or stopped. */
+		atomic_store_explicit(&persister->store->journal->flush_since_ns, fs_monotonic_ns(), memory_order_relaxed);
 		return true;
 	}
 	pthread_mutex_unlock(&persister->mutex);
@@ -152,6 +152,7 @@ static bool try_lock(struct fs_persister *persister)
 
 static void unlock(struct fs_persister *persister)
 {
+	atomic_store_explicit(&persister->store->journal->flush_since_ns, 0, memory_order_relaxed);
 	fs_file_lock(persister->fd, F_UNLCK, FS_LOCK_FLUSH);
 	pthread_mutex_unlock(&persister->mutex);
 }
@@ -232,7 +233,7 @@ int fs_flush_commit(struct fs_persister *persister, struct fs_disk_use *use, str
 	FS_POINT("flush commits");
 	atomic_store_explicit(&journal->flush_since_ns, began, memory_order_relaxed);
 	error = fs_disk_commit(use);
-	atomic_store_explicit(&journal->flush_since_ns, 0, memory_order_relaxed);
+	atomic_store_explicit(&journal->flush_since_ns, fs_monotonic_ns(), memory_order_relaxed);
 	FS_POINT("flush committed");
 	if (error == FS_DISK_AGAIN)
 		return error;
@@ -246,13 +247,14 @@ int fs_flush_records(struct fs_persister *persister, struct fs_disk_use *use, ui
                      uint64_t *reached)
 {
 	flagstore *store = persister->store;
-	uint64_t begin = position;
+	uint64_t begin = position, steps = 0;
 	bool more = false;
 
 	while (position < end && (more || position - begin < most)) {
 		struct fs_record record;
 		int error;
 
+		fs_flush_goes_on(store, &steps);
 		if (!fs_journal_read(store, position, end, &record))
 			return fs_fail(FLAGSTORE_EBUSY, "segment %s: records of the journal are not there any more", store->path);
 		if (record.deleted)
@@ -515,7 +517,9 @@ static int await_durable(struct fs_persister *persister, uint64_t position, int 
 {
 	flagstore *store = persister->store;
 	struct fs_journal *journal = store->journal;
-	uint64_t end = fs_monotonic_ns() + (uint64_t)(timeout_ms < 0 ? 0 : timeout_ms) * 1000000;
+	uint64_t now = fs_monotonic_ns(), end = now + (uint64_t)(timeout_ms < 0 ? 0 : timeout_ms) * 1000000;
+	/* A change may have been announced by one who is stopped before he makes it. He has the journal's lock. */
+	uint64_t patience = now + (uint64_t)store->lock_wait_ms * 1000000;
 	int error = FLAGSTORE_OK;
 
 	/* seq_cst: as in fs_flushes_move() */
@@ -527,12 +531,15 @@ static int await_durable(struct fs_persister *persister, uint64_t position, int 
 		if (is_durable(store, position))
 			break;
 		result = flush_if_free(persister);
-		if (result == FLAGSTORE_OK)
-			continue;
-		if (fs_breaker_watch(store) || fs_lost(store) || (timeout_ms >= 0 && fs_monotonic_ns() > end))
+		if (result == FLAGSTORE_OK && is_durable(store, position))
+			break;
+		now = fs_monotonic_ns();
+		if (fs_breaker_watch(store) || fs_lost(store) || (timeout_ms >= 0 && now > end) || (result == FLAGSTORE_OK && now > patience))
 			error = too_late(store);
 		else if (result == FS_JOURNAL_FULL)
 			fs_futex_wait(&journal->flushes, seen, &(struct timespec){0, PATIENCE_MS * 1000000});
+		else if (result == FLAGSTORE_OK)
+			nanosleep(&(struct timespec){0, 50000}, NULL);
 		else
 			nanosleep(&(struct timespec){0, PATIENCE_MS * 1000000}, NULL);
 	}
@@ -584,10 +591,12 @@ int fs_persist_make_room(flagstore *store)
 		uint64_t used = atomic_load_explicit(&journal->head, memory_order_relaxed) - atomic_load_explicit(&journal->tail, memory_order_relaxed);
 		int result;
 
-		/* With an open breaker the journal does not stay full (fs_journal_lock()), or the change is refused. */
-		if (used <= (uint64_t)store->ring_words * 4 || fs_breaker_watch(store))
+		if (used <= (uint64_t)store->ring_words * 4)
 			return FLAGSTORE_OK;
 		result = flush_if_free(persister);
+		/* With an open breaker the journal does not stay full (fs_journal_lock()), or the change is refused. */
+		if (result && fs_breaker_watch(store))
+			return FLAGSTORE_OK;
 		if (fs_monotonic_ns() > end)
 			break;
 		if (result)

@@ -26,17 +26,19 @@ static struct fs_saved saved_of(const struct flagstore_flag *flag)
 /* ------------------------------------------------------------------------------------------------ reconciling */
 
 /* What LMDB has and the table has not, or has otherwise. */
-static int correct(const flagstore *store, struct fs_disk_use *use, uint64_t *changed)
+static int correct(flagstore *store, struct fs_disk_use *use, uint64_t *changed)
 {
 	const char *key;
 	size_t length;
 	struct fs_saved saved;
+	uint64_t steps = 0;
 	bool exists;
 	int error = fs_disk_next(use, &exists, &key, &length, &saved);
 
 	while (!error && exists) {
 		struct flagstore_flag flag;
 
+		fs_flush_goes_on(store, &steps);
 		flagstore_lookup_n(store, key, length, &flag);
 		if (!flag.exists) {
 			(*changed)++;
@@ -57,10 +59,11 @@ static int correct(const flagstore *store, struct fs_disk_use *use, uint64_t *ch
 }
 
 /* What the table has and LMDB has not. */
-static int complete(const flagstore *store, struct fs_disk_use *use, uint64_t *changed)
+static int complete(flagstore *store, struct fs_disk_use *use, uint64_t *changed)
 {
 	flagstore_cursor *cursor;
 	struct flagstore_entry entry;
+	uint64_t steps = 0;
 	int error = flagstore_cursor_open(store, &cursor);
 
 	if (error)
@@ -69,6 +72,7 @@ static int complete(const flagstore *store, struct fs_disk_use *use, uint64_t *c
 		struct fs_saved saved = saved_of(&entry.flag), had;
 		bool exists;
 
+		fs_flush_goes_on(store, &steps);
 		error = fs_disk_get(use, entry.key, entry.length, &exists, &had);
 		if (!error && !exists) {
 			(*changed)++;
@@ -179,17 +183,19 @@ static int suspect(const flagstore *store, struct suspects *suspects, const char
 	return FLAGSTORE_OK;
 }
 
-static int compare_lmdb(const flagstore *store, struct fs_disk_use *use, struct suspects *suspects, uint64_t *compared)
+static int compare_lmdb(flagstore *store, struct fs_disk_use *use, struct suspects *suspects, uint64_t *compared)
 {
 	const char *key;
 	size_t length;
 	struct fs_saved saved;
+	uint64_t steps = 0;
 	bool exists;
 	int error = fs_disk_next(use, &exists, &key, &length, &saved);
 
 	while (!error && exists) {
 		struct flagstore_flag flag;
 
+		fs_flush_goes_on(store, &steps);
 		(*compared)++;
 		flagstore_lookup_n(store, key, length, &flag);
 		if (!flag.exists || flag.value != saved.value)
@@ -200,10 +206,11 @@ static int compare_lmdb(const flagstore *store, struct fs_disk_use *use, struct 
 	return error;
 }
 
-static int compare_table(const flagstore *store, struct fs_disk_use *use, struct suspects *suspects, uint64_t *compared)
+static int compare_table(flagstore *store, struct fs_disk_use *use, struct suspects *suspects, uint64_t *compared)
 {
 	flagstore_cursor *cursor;
 	struct flagstore_entry entry;
+	uint64_t steps = 0;
 	int error = flagstore_cursor_open(store, &cursor);
 
 	if (error)
@@ -212,6 +219,7 @@ static int compare_table(const flagstore *store, struct fs_disk_use *use, struct
 		struct fs_saved saved;
 		bool exists;
 
+		fs_flush_goes_on(store, &steps);
 		error = fs_disk_get(use, entry.key, entry.length, &exists, &saved);
 		if (!error && !exists) {
 			(*compared)++;
