@@ -12,6 +12,7 @@
 
 #include "error.h"
 #include "persist.h"
+#include "section.h"
 #include "sigbus.h"
 
 #define TRIES_MAX 64
@@ -53,8 +54,10 @@ static int write_journaled(struct fs_persister *persister, struct fs_disk *disk,
 	uint64_t start = fs_journal_end(store), reached;
 	struct fs_disk_meta meta;
 	struct fs_disk_use use;
-	int error = fs_disk_begin(disk, true, &use);
+	int error = fs_batches_settle(store);
 
+	if (!error)
+		error = fs_disk_begin(disk, true, &use);
 	if (error)
 		return error;
 	error = put_all(store, &use, flags);

@@ -5,7 +5,7 @@
  *
  * The journal makes it possible. Its end is noted, the whole table is read, flag by flag, while it moves, and the end is noted again. A
  * flag with no record in between was all the time as it was read; of one that has records the last one says what it was at the second
- * end. So the table as it was read, with these records applied, is the table at the second end, exactly. The flush lock keeps the records
+ * end. (Batches are in the journal a moment before they are in the table: those that the first end includes are waited for.) So the table as it was read, with these records applied, is the table at the second end, exactly. The flush lock keeps the records
  * from being overwritten; if the journal is full all the same, records may be given up, and it is begun anew. */
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +16,7 @@
 #include "event.h"
 #include "key.h"
 #include "persist.h"
+#include "section.h"
 #include "sigbus.h"
 
 static struct fs_saved saved_of(const struct flagstore_flag *flag)
@@ -93,9 +94,11 @@ int fs_reconcile(struct fs_persister *persister, uint64_t *changed)
 	uint64_t began = fs_monotonic_ns(), start = fs_journal_end(store), reached, end;
 	struct fs_disk_meta meta;
 	struct fs_disk_use use;
-	int error = fs_flush_transaction(persister, &use, &meta);
+	int error = fs_batches_settle(store);
 
 	*changed = 0;
+	if (!error)
+		error = fs_flush_transaction(persister, &use, &meta);
 	if (error)
 		return error;
 	wish = meta.exists ? wish : atomic_load_explicit(&journal->reconcile, memory_order_acquire);
@@ -298,8 +301,10 @@ static int find_differences(struct fs_persister *persister, struct suspects *sus
 	flagstore *store = persister->store;
 	uint64_t start = atomic_load_explicit(&store->journal->durable, memory_order_acquire);
 	struct fs_disk_use use;
-	int error = fs_disk_begin(persister->disk, false, &use);
+	int error = fs_batches_settle(store);
 
+	if (!error)
+		error = fs_disk_begin(persister->disk, false, &use);
 	if (error)
 		return error;
 	error = compare_lmdb(store, &use, suspects, &verification->compared);
