@@ -18,6 +18,8 @@
 #include "point.h"
 #include "sigbus.h"
 
+#define TRIES_MAX 64
+
 #define NAME_OF(name, code, word)                                                                                      \
 	case code:                                                                                                         \
 		return word;
@@ -91,32 +93,13 @@ static int load(flagstore *store, struct fs_disk_use *use)
 	return error;
 }
 
-/* Makes the directory this segment's: its journal begins at 0. */
-static int claim(flagstore *store, struct fs_disk *disk)
-{
-	struct fs_disk_meta meta = {.time_ms = fs_now_ms()};
-	struct fs_disk_use use;
-	int error, tries = 0;
-
-	memcpy(meta.uuid, store->constants.uuid, sizeof meta.uuid);
-	strlcpy(meta.path, store->path, sizeof meta.path);
-	do {
-		error = fs_disk_begin(disk, true, &use);
-		if (!error)
-			error = fs_disk_write_meta(&use, &meta);
-		if (error)
-			fs_disk_abort(&use);
-		else
-			error = fs_disk_commit(&use);
-	} while (error == FS_DISK_AGAIN && ++tries < 8);
-	return error == FS_DISK_AGAIN ? fs_fail(FLAGSTORE_EPERSIST, "%s can't be enlarged", store->persistence.directory) : error;
-}
-
+/* Makes the directory this segment's, whose journal begins at 0, and fills the table. One transaction: of two segments that are created
+ * at once the second finds the first there, and who is still attached to an unlinked one writes before it, or no more. */
 static int take_over(flagstore *store, struct fs_disk *disk)
 {
 	struct fs_disk_meta meta;
 	struct fs_disk_use use;
-	int error = fs_disk_begin(disk, false, &use);
+	int error = fs_disk_begin(disk, true, &use);
 
 	if (error)
 		return error;
@@ -124,10 +107,29 @@ static int take_over(flagstore *store, struct fs_disk *disk)
 	if (!error && meta.exists && is_alive(&meta))
 		error = fs_fail(FLAGSTORE_EEXISTS, "segment %s can't persist in %s: segment %s does, and exists; unlink that one first", store->path,
 		                store->persistence.directory, meta.path);
+	if (!error) {
+		meta = (struct fs_disk_meta){.time_ms = fs_now_ms()};
+		memcpy(meta.uuid, store->constants.uuid, sizeof meta.uuid);
+		strlcpy(meta.path, store->path, sizeof meta.path);
+		error = fs_disk_write_meta(&use, &meta);
+	}
 	if (!error)
 		error = load(store, &use);
+	if (!error)
+		return fs_disk_commit(&use);
 	fs_disk_abort(&use);
-	return error ? error : claim(store, disk);
+	return error;
+}
+
+/* A full environment is enlarged: then all is done again. */
+static int claim(flagstore *store, struct fs_disk *disk)
+{
+	int error, tries = 0;
+
+	do
+		error = take_over(store, disk);
+	while (error == FS_DISK_AGAIN && ++tries < TRIES_MAX);
+	return error == FS_DISK_AGAIN ? fs_fail(FLAGSTORE_EPERSIST, "%s can't be enlarged", store->persistence.directory) : error;
 }
 
 int fs_persist_create(flagstore *store)
@@ -152,7 +154,7 @@ int fs_persist_create(flagstore *store)
 	if (error)
 		return error;
 	/* The table is filled without the journal: what comes from LMDB need not go there. */
-	error = take_over(store, disk);
+	error = claim(store, disk);
 	fs_disk_close(disk);
 	if (!error)
 		store->journal = journal;
