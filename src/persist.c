@@ -284,7 +284,8 @@ static int flush_chunk(struct fs_persister *persister, uint64_t end)
 {
 	flagstore *store = persister->store;
 	struct fs_journal *journal = store->journal;
-	uint64_t position = atomic_load_explicit(&journal->tail, memory_order_relaxed), reached;
+	/* acquire: who sees records given up sees below that LMDB is not to be believed */
+	uint64_t position = atomic_load_explicit(&journal->tail, memory_order_acquire), reached;
 	struct fs_disk_meta meta;
 	struct fs_disk_use use;
 	int error = fs_flush_transaction(persister, &use, &meta);
@@ -295,9 +296,14 @@ static int flush_chunk(struct fs_persister *persister, uint64_t end)
 		fs_disk_abort(&use);
 		return FLAGSTORE_OK;
 	}
-	/* The last flusher died between its commit and saying so. */
-	if (meta.position > position && meta.position <= end)
-		position = meta.position;
+	/* An older or a newer copy of the file has been put there: it does not have what lies before the beginning, or has what never was. */
+	if (meta.position < position || meta.position > end) {
+		fs_disk_abort(&use);
+		fs_journal_distrust(store);
+		return FLAGSTORE_OK;
+	}
+	/* Further than the beginning: the last flusher died between its commit and saying so. */
+	position = meta.position;
 	error = fs_flush_records(persister, &use, position, end, CHUNK_BYTES, &reached);
 	if (error == FLAGSTORE_EBUSY) {
 		/* Given up meanwhile; or damaged. */
@@ -323,24 +329,34 @@ static int noted(flagstore *store, int error)
 	return error;
 }
 
+/* All that there was when it was called: what others go on writing is theirs to wait for. */
 static int write_all(struct fs_persister *persister)
 {
 	flagstore *store = persister->store;
 	struct fs_journal *journal = store->journal;
+	uint64_t goal = fs_journal_end(store), changed;
 	int tries = 0;
 
 	for (;;) {
-		uint64_t end = fs_journal_end(store), changed;
-		int error;
+		int error = fs_journal_mend(store);
+		uint64_t end = fs_journal_end(store), tail = atomic_load_explicit(&journal->tail, memory_order_relaxed);
 
-		if (atomic_load_explicit(&journal->reconcile, memory_order_acquire))
+		if (error)
+			return error;
+		if (atomic_load_explicit(&journal->reconcile, memory_order_acquire)) {
 			error = fs_reconcile(persister, &changed);
-		else if (atomic_load_explicit(&journal->tail, memory_order_relaxed) == end)
+			tries++;
+		} else if (tail == end || (tail >= goal && tail < end)) {
 			return FLAGSTORE_OK;
-		else
+		} else {
 			error = flush_chunk(persister, end);
-		if (error && (error != FS_DISK_AGAIN || ++tries == TRIES_MAX))
-			return error == FS_DISK_AGAIN ? fs_fail(FLAGSTORE_EPERSIST, "%s can't be enlarged", store->persistence.directory) : error;
+		}
+		tries += error == FS_DISK_AGAIN;
+		if (error && error != FS_DISK_AGAIN)
+			return error;
+		if (tries >= TRIES_MAX)
+			return error ? fs_fail(FLAGSTORE_EPERSIST, "%s can't be enlarged", store->persistence.directory)
+			             : fs_fail(FLAGSTORE_EBUSY, "segment %s: its journal is damaged as fast as it is mended", store->path);
 	}
 }
 

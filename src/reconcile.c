@@ -110,8 +110,8 @@ int fs_reconcile(struct fs_persister *persister, uint64_t *changed)
 		error = fs_flush_records(persister, &use, start, end, UINT64_MAX, &reached);
 	if (error) {
 		fs_disk_abort(&use);
-		/* Records were given up meanwhile, so the wish is a new one: the caller begins anew. */
-		return error == FLAGSTORE_EBUSY && atomic_load_explicit(&journal->reconcile, memory_order_acquire) != wish ? FLAGSTORE_OK : error;
+		/* Records were given up meanwhile, or are damaged: the wish stays, and the caller begins anew. */
+		return error == FLAGSTORE_EBUSY ? FLAGSTORE_OK : error;
 	}
 	error = fs_flush_commit(persister, &use, &meta, reached);
 	if (error)
