@@ -46,6 +46,7 @@ test_programs = \
 	tests/unchecked \
 	tests/deaths \
 	tests/durable \
+	tests/durable-deaths \
 	tests/instructions \
 	tests/waiters \
 	tests/orders \
@@ -92,7 +93,8 @@ tests_stress_CPPFLAGS = $(test_cppflags)
 tests_stress_LDADD = $(test_libraries)
 
 # Single-stepped: no function may have to be looked up on the way.
-tests_instructions_SOURCES = tests/instructions.c tests/residue.c tests/residue.h tests/stepper.c tests/stepper.h
+stepper_sources = tests/residue.c tests/residue.h tests/stepper.c tests/stepper.h
+tests_instructions_SOURCES = tests/instructions.c $(stepper_sources)
 tests_instructions_CPPFLAGS = $(test_cppflags)
 tests_instructions_LDADD = $(test_libraries)
 tests_instructions_LDFLAGS = -Wl,-z,now
@@ -107,6 +109,10 @@ durable_libraries = tests/libsupport.la libflagstore-internal.la $(LMDB_LIBS) $(
 tests_durable_SOURCES = tests/durable.c tests/durability.c tests/durability.h
 tests_durable_CPPFLAGS = $(durable_cppflags)
 tests_durable_LDADD = $(durable_libraries)
+tests_durable_deaths_SOURCES = tests/durable-deaths.c tests/durability.c tests/durability.h $(stepper_sources)
+tests_durable_deaths_CPPFLAGS = $(durable_cppflags)
+tests_durable_deaths_LDADD = $(durable_libraries)
+tests_durable_deaths_LDFLAGS = -Wl,-z,now
 
 # Must crash: the library is built with a planted fault.
 tests_unchecked_SOURCES = tests/hostile.c
