@@ -125,6 +125,31 @@ int saved(const char *directory, const char *key)
 	return sought.value;
 }
 
+struct sought_all {
+	unsigned count;
+	const char *const *keys;
+	int *values;
+};
+
+static int look_for_all(const char *key, size_t length, bool value, void *argument)
+{
+	struct sought_all *sought = argument;
+
+	for (unsigned i = 0; i < sought->count; i++)
+		if (strlen(sought->keys[i]) == length && memcmp(sought->keys[i], key, length) == 0)
+			sought->values[i] = value;
+	return 0;
+}
+
+void saved_all(const char *directory, unsigned count, const char *const *keys, int *values)
+{
+	struct sought_all sought = {count, keys, values};
+
+	for (unsigned i = 0; i < count; i++)
+		values[i] = -1;
+	require_ok(flagstore_read_saved(directory, look_for_all, &sought));
+}
+
 uint64_t saved_flags(const char *directory)
 {
 	struct sought sought = {.key = NULL};

@@ -39,6 +39,9 @@ struct flagstore_persistence persistence(const flagstore *store);
 int saved(const char *directory, const char *key);
 uint64_t saved_flags(const char *directory);
 
+/* The same of several, in one look. */
+void saved_all(const char *directory, unsigned count, const char *const *keys, int *values);
+
 /* The same until it is so; fails after 20 seconds. */
 void await_saved(const char *directory, const char *key, int value);
 

@@ -6,7 +6,8 @@
  * somebody else comes, who finds the write done or not done, writes himself, and finds table and LMDB in step; and LMDB has what had
  * been acknowledged.
  *
- *     KILL_ALL=1     after every instruction; without it at some of those that leave something new behind
+ *     KILL_ALL=1     at every system call, and after every instruction that leaves something new behind; without it some are left out
+ *     KILL_EVERY=n   after each n-th of the other instructions too; 1: after every one
  *     KILL_ONLY=TEXT only what has TEXT in its name
  */
 #include <signal.h>
@@ -30,7 +31,10 @@ static const char *directory, *copy;
 
 static unsigned long instruction_kills, call_kills, elsewhere, happened;
 
-enum { ACKNOWLEDGED = 4 };
+enum { ACKNOWLEDGED = 4, TOUCHED_MAX = 8 };
+
+/* Without $KILL_ALL: not at each stop. No divisor of what repeats: entry and exit, or the six who come first. */
+enum { CALL_STEP = 5 };
 static _Atomic uint32_t *acknowledged;
 
 /* What a flag is. */
@@ -130,19 +134,28 @@ static void write_everywhere(void)
 
 enum first { VERIFY_FIRST, SAME_FIRST, OTHERS_FIRST, RECONCILE_FIRST, BACKUP_FIRST, SYNC_FIRST, FIRSTS };
 
-static void require_whole_in(const char *path, const struct touched *touched)
+/* The flags as they are there: all as before, or all as after the write. Returns whether they are as after it. */
+static bool require_whole_in(const char *path, const struct touched *touched)
 {
-	bool new = saved(path, touched->key) == (int)touched->after;
+	const char *keys[TOUCHED_MAX] = {NULL};
+	int values[TOUCHED_MAX];
+	unsigned count = 0;
+	bool new;
 
-	for (; touched->key; touched++)
-		require_int(new ? touched->after : touched->before, saved(path, touched->key));
+	for (; touched[count].key; count++)
+		keys[count] = touched[count].key;
+	saved_all(path, count, keys, values);
+	new = values[0] == (int)touched->after;
+	for (unsigned i = 0; i < count; i++)
+		require_int(new ? touched[i].after : touched[i].before, values[i]);
+	return new;
 }
 
 /* What LMDB had at the moment of the death is a moment of the table, too. */
 static void require_whole_saved(const struct touched *touched)
 {
 	copy_saved(directory, copy);
-	require_whole_in(copy, touched);
+	(void)require_whole_in(copy, touched);
 }
 
 static void come_first(enum first first, const struct touched *touched)
@@ -168,7 +181,7 @@ static void come_first(enum first first, const struct touched *touched)
 		break;
 	case BACKUP_FIRST:
 		require_ok(flagstore_backup(store, file, NULL));
-		require_whole_in(file, touched);
+		(void)require_whole_in(file, touched);
 		break;
 	default:
 		require_ok(flagstore_sync(store, 20000));
@@ -192,8 +205,7 @@ static bool require_recovered(const struct touched *touched, enum first first)
 	require(require_whole(touched));
 	require_in_step(store);
 	copy_saved(directory, copy);
-	for (; touched->key; touched++)
-		require_int(touched->after, saved(copy, touched->key));
+	require(require_whole_in(copy, touched));
 	/* Nobody waited until some patience was over. */
 	require(now_ms() - began < 4000);
 	return new;
@@ -250,6 +262,7 @@ static struct trace trace_it(void)
 static void kill_everywhere_in(const char *what, const struct touched *touched, unsigned sample)
 {
 	unsigned long before = instruction_kills, stretches = 0, stretch = 0, stride, kills = 0;
+	unsigned long every = getenv("KILL_EVERY") ? strtoul(getenv("KILL_EVERY"), NULL, 10) : 0;
 	struct trace trace;
 
 	if (!wanted(what))
@@ -261,7 +274,7 @@ static void kill_everywhere_in(const char *what, const struct touched *touched, 
 	stride = getenv("KILL_ALL") || stretches <= sample ? 1 : stretches / sample;
 	for (unsigned long k = 0; k <= trace.count; k++) {
 		note("%s, killed after instruction %lu of %lu; first to come: %d", what, k, trace.count, (int)(kills % FIRSTS));
-		if (getenv("KILL_ALL") || (trace.fresh[k] && stretch % stride == 0))
+		if ((every && k % every == 0) || (trace.fresh[k] && stretch % stride == 0))
 			kill_after(&trace, k, kills++ % FIRSTS);
 		stretch += trace.fresh[k];
 	}
@@ -279,6 +292,8 @@ static void open_segment(uint32_t durability)
 	directory = strdup(in_memory("deaths"));
 	copy = strdup(in_memory("deaths-copy"));
 	options = persisting(directory, durability);
+	/* All of it is compared after each step. */
+	options.max_bytes = 2 << 20;
 	options.shards = 4;
 	options.flags = FLAGSTORE_NO_FLUSHER;
 	store = fresh(VICTIM, &options);
@@ -301,11 +316,11 @@ static void a_writer_killed_after_any_instruction_leaves_table_and_lmdb_in_step(
 {
 	(void)state;
 	open_segment(FLAGSTORE_ASYNC);
-	kill_everywhere_in("an insert", insert_touches, 30);
-	kill_everywhere_in("an insert of a long key", long_touches, 24);
-	kill_everywhere_in("a flip", flip_touches, 30);
-	kill_everywhere_in("a delete", delete_touches, 30);
-	kill_everywhere_in("a batch over several shards", batch_touches, 60);
+	kill_everywhere_in("an insert", insert_touches, 12);
+	kill_everywhere_in("an insert of a long key", long_touches, 8);
+	kill_everywhere_in("a flip", flip_touches, 20);
+	kill_everywhere_in("a delete", delete_touches, 12);
+	kill_everywhere_in("a batch over several shards", batch_touches, 24);
 	close_segment();
 }
 
@@ -313,8 +328,8 @@ static void a_synchronous_writer_too(void **state)
 {
 	(void)state;
 	open_segment(FLAGSTORE_SYNC);
-	kill_everywhere_in("a synchronous flip", flip_touches, 40);
-	kill_everywhere_in("a synchronous batch", batch_touches, 40);
+	kill_everywhere_in("a synchronous flip", flip_touches, 12);
+	kill_everywhere_in("a synchronous batch", batch_touches, 12);
 	close_segment();
 }
 
@@ -356,21 +371,21 @@ static bool kill_at_call(unsigned long k, body *run, void *argument)
 /* prepare and judge in this process; until the victim comes through. */
 static void kill_at_each_call(const char *what, void (*prepare)(void), body *run, void (*judge)(enum first first))
 {
-	unsigned long k = 1;
+	unsigned long before = call_kills, step = getenv("KILL_ALL") ? 1 : CALL_STEP;
 
 	if (!wanted(what))
 		return;
-	for (;; k++) {
+	for (unsigned long k = 1;; k += step) {
 		bool killed;
 
 		note("%s, killed at stop %lu before or behind a system call", what, k);
 		prepare();
 		killed = kill_at_call(k, run, NULL);
-		judge(k % FIRSTS);
+		judge(k / step % FIRSTS);
 		if (!killed)
 			break;
 	}
-	printf("# %-44s %6lu kills at system calls\n", what, k - 1);
+	printf("# %-44s %6lu kills at system calls\n", what, call_kills - before);
 	fflush(stdout);
 }
 
@@ -429,14 +444,13 @@ static void set_and_acknowledge(void *argument)
 
 static void judge_acknowledged(enum first first)
 {
-	char key[KEY_ROOM];
+	static const char *const keys[ACKNOWLEDGED] = {"acknowledged.0", "acknowledged.1", "acknowledged.2", "acknowledged.3"};
+	int there[ACKNOWLEDGED];
 
 	copy_saved(directory, copy);
-	for (unsigned i = 0; i < ACKNOWLEDGED; i++) {
-		int there = saved(copy, key_of(key, "acknowledged", i));
-
-		require(i < *acknowledged ? there == 1 : i == *acknowledged || there == -1);
-	}
+	saved_all(copy, ACKNOWLEDGED, keys, there);
+	for (unsigned i = 0; i < ACKNOWLEDGED; i++)
+		require(i < *acknowledged ? there[i] == 1 : i == *acknowledged || there[i] == -1);
 	(void)require_recovered(work, first);
 }
 
