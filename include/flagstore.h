@@ -548,7 +548,7 @@ struct flagstore_persistence {
 	int64_t last_commit_ms;     /* since 1970; 0: never */
 	uint64_t last_commit_ns;    /* how long it took */
 	uint64_t longest_commit_ns;
-	uint64_t under_way_ns;      /* a commit is under way for so long; 0: none */
+	uint64_t under_way_ns;      /* whoever writes has made no progress for so long; 0: nobody does */
 	uint32_t waiting;           /* threads that wait for their change to be durable */
 	int64_t failed_ms;          /* when writing failed last, since 1970; 0: never */
 	char failure[192];          /* how, NUL-terminated; untrusted bytes */

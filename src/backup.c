@@ -12,20 +12,23 @@
 
 #include "error.h"
 #include "persist.h"
+#include "section.h"
 #include "sigbus.h"
 
 #define TRIES_MAX 64
 
-static int put_all(const flagstore *store, struct fs_disk_use *use, uint64_t *flags)
+static int put_all(flagstore *store, struct fs_disk_use *use, uint64_t *flags)
 {
 	flagstore_cursor *cursor;
 	struct flagstore_entry entry;
+	uint64_t steps = 0;
 	int error = flagstore_cursor_open(store, &cursor);
 
 	*flags = 0;
 	if (error)
 		return error;
 	while ((error = flagstore_cursor_next(cursor, &entry)) == FLAGSTORE_OK) {
+		fs_flush_goes_on(store, &steps);
 		error = fs_disk_put(use, entry.key, entry.length, &(struct fs_saved){entry.flag.value, entry.flag.changes, entry.flag.changed_ms});
 		if (error)
 			break;
@@ -51,8 +54,10 @@ static int write_journaled(struct fs_persister *persister, struct fs_disk *disk,
 	uint64_t start = fs_journal_end(store), reached;
 	struct fs_disk_meta meta;
 	struct fs_disk_use use;
-	int error = fs_disk_begin(disk, true, &use);
+	int error = fs_batches_settle(store);
 
+	if (!error)
+		error = fs_disk_begin(disk, true, &use);
 	if (error)
 		return error;
 	error = put_all(store, &use, flags);

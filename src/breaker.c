@@ -29,13 +29,18 @@ void fs_breaker_init(struct fs_journal *journal)
 
 /* --------------------------------------------------------------------------------------------------- states */
 
+static enum flagstore_breaker_state state_of(uint64_t word)
+{
+	return (word & 0xff) <= FLAGSTORE_BREAKER_HALF_OPEN ? (enum flagstore_breaker_state)(word & 0xff) : FLAGSTORE_BREAKER_OPEN;
+}
+
 /* False when somebody else was faster. */
 static bool turn(flagstore *store, enum flagstore_breaker_state from, enum flagstore_breaker_state to)
 {
 	struct fs_journal *journal = store->journal;
 	uint64_t word = atomic_load_explicit(&journal->breaker, memory_order_relaxed);
 
-	if ((word & 0xff) != (uint64_t)from ||
+	if (state_of(word) != from ||
 	    !atomic_compare_exchange_strong_explicit(&journal->breaker, &word, (uint64_t)fs_now_ms() << 8 | (uint64_t)to, memory_order_acq_rel,
 	                                             memory_order_relaxed))
 		return false;
@@ -64,6 +69,7 @@ static void open_it(flagstore *store)
 bool fs_breaker_allows(flagstore *store)
 {
 	const struct fs_journal *journal = store->journal;
+	uint64_t now, retry;
 
 	switch (fs_breaker_state(store)) {
 	case FLAGSTORE_BREAKER_CLOSED:
@@ -72,17 +78,33 @@ bool fs_breaker_allows(flagstore *store)
 		/* We have the flush lock: whoever tried before is gone, or has let us come. */
 		return true;
 	default:
-		if (atomic_load_explicit(&journal->forced, memory_order_relaxed) ||
-		    fs_monotonic_ns() < atomic_load_explicit(&journal->retry_ns, memory_order_relaxed))
+		now = fs_monotonic_ns();
+		retry = atomic_load_explicit(&journal->retry_ns, memory_order_relaxed);
+		/* One that lies further ahead than any pause is damage. */
+		if (atomic_load_explicit(&journal->forced, memory_order_relaxed) || (now < retry && retry - now <= PAUSE_MAX_MS * UINT64_C(1000000)))
 			return false;
 		return turn(store, FLAGSTORE_BREAKER_OPEN, FLAGSTORE_BREAKER_HALF_OPEN);
 	}
 }
 
+static void clear(struct fs_breaker_slice *slice, uint32_t number)
+{
+	atomic_store_explicit(&slice->commits, 0, memory_order_relaxed);
+	atomic_store_explicit(&slice->failures, 0, memory_order_relaxed);
+	atomic_store_explicit(&slice->slow, 0, memory_order_relaxed);
+	atomic_store_explicit(&slice->opens, 0, memory_order_relaxed);
+	atomic_store_explicit(&slice->open_failures, 0, memory_order_relaxed);
+	atomic_store_explicit(&slice->number, number, memory_order_relaxed);
+}
+
 void fs_breaker_caught_up(flagstore *store)
 {
-	if (fs_breaker_state(store) == FLAGSTORE_BREAKER_HALF_OPEN)
-		(void)turn(store, FLAGSTORE_BREAKER_HALF_OPEN, FLAGSTORE_BREAKER_CLOSED);
+	if (fs_breaker_state(store) != FLAGSTORE_BREAKER_HALF_OPEN)
+		return;
+	/* What failed before it opened would open it again with the next commit. */
+	for (int i = 0; i < FS_BREAKER_SLICES; i++)
+		clear(&store->journal->slices[i], 0);
+	(void)turn(store, FLAGSTORE_BREAKER_HALF_OPEN, FLAGSTORE_BREAKER_CLOSED);
 }
 
 /* -------------------------------------------------------------------------------------------------- counting */
@@ -98,14 +120,8 @@ static struct fs_breaker_slice *slice_of_now(flagstore *store)
 	uint32_t now = slice_now();
 	struct fs_breaker_slice *slice = &store->journal->slices[now % FS_BREAKER_SLICES];
 
-	if (atomic_load_explicit(&slice->number, memory_order_relaxed) != now) {
-		atomic_store_explicit(&slice->commits, 0, memory_order_relaxed);
-		atomic_store_explicit(&slice->failures, 0, memory_order_relaxed);
-		atomic_store_explicit(&slice->slow, 0, memory_order_relaxed);
-		atomic_store_explicit(&slice->opens, 0, memory_order_relaxed);
-		atomic_store_explicit(&slice->open_failures, 0, memory_order_relaxed);
-		atomic_store_explicit(&slice->number, now, memory_order_relaxed);
-	}
+	if (atomic_load_explicit(&slice->number, memory_order_relaxed) != now)
+		clear(slice, now);
 	return slice;
 }
 

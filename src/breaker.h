@@ -32,7 +32,7 @@ void fs_breaker_opened(flagstore *store, bool success);
 /* Everything is in LMDB that is in the table: the breaker closes, if it was half-open. */
 void fs_breaker_caught_up(flagstore *store);
 
-/* Anybody: opens the breaker if a commit has been under way for longer than the limit. True when the breaker is open now. */
+/* Anybody: opens the breaker if whoever writes has stood still for longer than the limit. True when the breaker is open now. */
 bool fs_breaker_watch(flagstore *store);
 
 /* The error of a change that is refused while the breaker is open. */

@@ -622,7 +622,7 @@ static void check_seats(struct check *check)
 
 		CHECK_UNUSED(check, "seat", seat, line0, "seat");
 		if (owner & ~FS_OWNER_MASK || !can_be_mark(check->store, owner) ||
-		    (atomic_load_explicit(&seat->activity, memory_order_relaxed) & 0xff) > FLAGSTORE_RECOVERING)
+		    (atomic_load_explicit(&seat->activity, memory_order_relaxed) & 0xff) > FLAGSTORE_SYNCING)
 			find(check, "seat", seat, "seat %u is of a thread that can't be", i);
 	}
 }

@@ -19,6 +19,7 @@
 #include "lock.h"
 #include "persist.h"
 #include "point.h"
+#include "seat.h"
 #include "worker.h"
 
 #define MAX_BYTES_DEFAULT (UINT64_C(1) << 30)
@@ -299,6 +300,11 @@ int flagstore_create(const char *name, const struct flagstore_options *options, 
 		return error;
 	error = create_file(made, options);
 	if (error) {
+		/* The directory that it was to persist in is read as a worker. */
+		if (made->mapping) {
+			fs_seats_leave(made);
+			fs_worker_leave(made);
+		}
 		fs_store_free(made);
 		return error;
 	}

@@ -22,6 +22,9 @@
 #include "redo.h"
 #include "slot.h"
 
+/* No journal comes so far. */
+#define POSITION_MAX (UINT64_C(1) << 62)
+
 static _Atomic uint64_t *ring_of(flagstore *store)
 {
 	return (_Atomic uint64_t *)(void *)((char *)store->journal + sizeof(struct fs_journal));
@@ -178,18 +181,17 @@ int fs_journal_lock(flagstore *store, size_t bytes, struct fs_deadline *deadline
 void fs_journal_unlock(flagstore *store, bool made)
 {
 	struct fs_journal *journal = store->journal;
-	bool first;
+	uint64_t begin;
 
 	if (!journal)
 		return;
-	/* The flusher sleeps only when there is nothing to write: so the first record behind the tail wakes it. With sync the writer is about to
-	 * write it himself. */
-	first = made && store->persistence.durability == FLAGSTORE_ASYNC &&
-	        atomic_load_explicit(&journal->head, memory_order_relaxed) == atomic_load_explicit(&journal->tail, memory_order_relaxed);
+	begin = atomic_load_explicit(&journal->head, memory_order_relaxed);
 	finish(store, made);
 	pthread_mutex_unlock(&journal->mutex);
 	FS_POINT("journal unlocked");
-	if (first) {
+	/* The flusher sleeps only when there is nothing to write: so the first record behind the tail wakes it. The tail is looked at after the
+	 * end was moved: whoever moved it there before will see the new end. With sync the writer is about to write it himself. */
+	if (made && store->persistence.durability == FLAGSTORE_ASYNC && atomic_load_explicit(&journal->tail, memory_order_relaxed) == begin) {
 		/* seq_cst on both sides: as in fs_wake() */
 		atomic_fetch_add_explicit(&journal->wake, 1, memory_order_seq_cst);
 		fs_futex_wake(&journal->wake);
@@ -355,6 +357,45 @@ void fs_journal_distrust(flagstore *store)
 	/* A number that grows: who has just reconciled takes back no later wish. release: before what follows in the program */
 	if (atomic_fetch_add_explicit(&store->journal->reconcile, 1, memory_order_acq_rel) == UINT32_MAX)
 		atomic_fetch_add_explicit(&store->journal->reconcile, 1, memory_order_acq_rel);
+}
+
+/* Also without the lock: then it may be a false alarm. The beginning is read before the end, and none of them goes back. */
+static bool is_in_order(const flagstore *store)
+{
+	const struct fs_journal *journal = store->journal;
+	uint64_t tail = atomic_load_explicit(&journal->tail, memory_order_acquire);
+	uint64_t durable = atomic_load_explicit(&journal->durable, memory_order_acquire);
+	uint64_t head = atomic_load_explicit(&journal->head, memory_order_acquire);
+
+	/* What LMDB does not have and the journal neither, was given up. */
+	return head % 8 == 0 && head < POSITION_MAX && tail <= head && head - tail <= ring_bytes(store) && durable <= head &&
+	       (durable >= tail || atomic_load_explicit(&journal->reconcile, memory_order_acquire));
+}
+
+int fs_journal_mend(flagstore *store)
+{
+	struct fs_journal *journal = store->journal;
+	struct fs_deadline deadline = {.set = false};
+	uint64_t head;
+	int error;
+
+	if (__builtin_expect(is_in_order(store), 1))
+		return FLAGSTORE_OK;
+	error = lock(store, &deadline);
+	if (error)
+		return error;
+	if (!is_in_order(store)) {
+		fs_journal_distrust(store);
+		head = atomic_load_explicit(&journal->head, memory_order_relaxed);
+		head = head < POSITION_MAX ? (head + 7) / 8 * 8 : ring_bytes(store);
+		FS_NOTE(&journal->tail, head);
+		FS_NOTE(&journal->durable, 0);
+		FS_NOTE(&journal->next, head);
+		FS_NOTE(&journal->head, head);
+		fs_count(&journal->given_up, 1);
+	}
+	pthread_mutex_unlock(&journal->mutex);
+	return FLAGSTORE_OK;
 }
 
 int64_t fs_journal_age_ms(const flagstore *store)

@@ -68,6 +68,10 @@ void fs_journal_durable(flagstore *store, uint64_t position);
 /* Nothing that is in the ring can be written: LMDB is to be compared with the whole table. */
 void fs_journal_distrust(flagstore *store);
 
+/* Looks whether the positions of the beginning and the end can be. If not, which is damage, the journal is begun anew, empty, and LMDB is to
+ * be compared with the whole table. Errors as of fs_journal_lock(). */
+int fs_journal_mend(flagstore *store);
+
 /* Wakes those who wait for changes to be durable, to look again. */
 void fs_flushes_move(flagstore *store);
 

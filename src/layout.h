@@ -455,7 +455,7 @@ struct fs_journal {
 	_Atomic uint64_t durable;      /* LMDB has all changes before this position */
 	_Atomic uint32_t flushes;      /* futex word of those who wait for durable to move */
 	_Atomic uint32_t wake;         /* futex word of the flusher (by writers) */
-	_Atomic uint64_t flush_since_ns; /* a commit is under way since then, CLOCK_MONOTONIC; 0: none */
+	_Atomic uint64_t flush_since_ns; /* whoever has the flush lock went on last then, CLOCK_MONOTONIC; 0: nobody has it */
 	_Atomic uint32_t reconcile;    /* not 0: LMDB is to be compared with the whole table; grows with each wish (by anybody) */
 	_Atomic uint32_t waiters;      /* threads that wait for durable to move; may be too many, after a death (by them) */
 	_Atomic uint64_t flusher;      /* writer mark of the last flusher */

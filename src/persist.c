@@ -143,8 +143,8 @@ static bool try_lock(struct fs_persister *persister)
 		return false;
 	if (fs_file_lock(persister->fd, F_WRLCK, FS_LOCK_FLUSH)) {
 		atomic_store_explicit(&persister->store->journal->flusher, fs_own_mark(persister->store), memory_order_relaxed);
-		/* Whoever was here before may have died in a commit. */
-		atomic_store_explicit(&persister->store->journal->flush_since_ns, 0, memory_order_relaxed);
+		/* Whoever was here before may have died. From here on it is seen when we stand still: for LMDB's lock, in a commit, or stopped. */
+		atomic_store_explicit(&persister->store->journal->flush_since_ns, fs_monotonic_ns(), memory_order_relaxed);
 		return true;
 	}
 	pthread_mutex_unlock(&persister->mutex);
@@ -153,6 +153,7 @@ static bool try_lock(struct fs_persister *persister)
 
 static void unlock(struct fs_persister *persister)
 {
+	atomic_store_explicit(&persister->store->journal->flush_since_ns, 0, memory_order_relaxed);
 	fs_file_lock(persister->fd, F_UNLCK, FS_LOCK_FLUSH);
 	pthread_mutex_unlock(&persister->mutex);
 }
@@ -233,7 +234,7 @@ int fs_flush_commit(struct fs_persister *persister, struct fs_disk_use *use, str
 	FS_POINT("flush commits");
 	atomic_store_explicit(&journal->flush_since_ns, began, memory_order_relaxed);
 	error = fs_disk_commit(use);
-	atomic_store_explicit(&journal->flush_since_ns, 0, memory_order_relaxed);
+	atomic_store_explicit(&journal->flush_since_ns, fs_monotonic_ns(), memory_order_relaxed);
 	FS_POINT("flush committed");
 	if (error == FS_DISK_AGAIN)
 		return error;
@@ -247,13 +248,14 @@ int fs_flush_records(struct fs_persister *persister, struct fs_disk_use *use, ui
                      uint64_t *reached)
 {
 	flagstore *store = persister->store;
-	uint64_t begin = position;
+	uint64_t begin = position, steps = 0;
 	bool more = false;
 
 	while (position < end && (more || position - begin < most)) {
 		struct fs_record record;
 		int error;
 
+		fs_flush_goes_on(store, &steps);
 		if (!fs_journal_read(store, position, end, &record))
 			return fs_fail(FLAGSTORE_EBUSY, "segment %s: records of the journal are not there any more", store->path);
 		if (record.deleted)
@@ -283,7 +285,8 @@ static int flush_chunk(struct fs_persister *persister, uint64_t end)
 {
 	flagstore *store = persister->store;
 	struct fs_journal *journal = store->journal;
-	uint64_t position = atomic_load_explicit(&journal->tail, memory_order_relaxed), reached;
+	/* acquire: who sees records given up sees below that LMDB is not to be believed */
+	uint64_t position = atomic_load_explicit(&journal->tail, memory_order_acquire), reached;
 	struct fs_disk_meta meta;
 	struct fs_disk_use use;
 	int error = fs_flush_transaction(persister, &use, &meta);
@@ -294,9 +297,14 @@ static int flush_chunk(struct fs_persister *persister, uint64_t end)
 		fs_disk_abort(&use);
 		return FLAGSTORE_OK;
 	}
-	/* The last flusher died between its commit and saying so. */
-	if (meta.position > position && meta.position <= end)
-		position = meta.position;
+	/* An older or a newer copy of the file has been put there: it does not have what lies before the beginning, or has what never was. */
+	if (meta.position < position || meta.position > end) {
+		fs_disk_abort(&use);
+		fs_journal_distrust(store);
+		return FLAGSTORE_OK;
+	}
+	/* Further than the beginning: the last flusher died between its commit and saying so. */
+	position = meta.position;
 	error = fs_flush_records(persister, &use, position, end, CHUNK_BYTES, &reached);
 	if (error == FLAGSTORE_EBUSY) {
 		/* Given up meanwhile; or damaged. */
@@ -322,24 +330,34 @@ static int noted(flagstore *store, int error)
 	return error;
 }
 
+/* All that there was when it was called: what others go on writing is theirs to wait for. */
 static int write_all(struct fs_persister *persister)
 {
 	flagstore *store = persister->store;
 	struct fs_journal *journal = store->journal;
+	uint64_t goal = fs_journal_end(store), changed;
 	int tries = 0;
 
 	for (;;) {
-		uint64_t end = fs_journal_end(store), changed;
-		int error;
+		int error = fs_journal_mend(store);
+		uint64_t end = fs_journal_end(store), tail = atomic_load_explicit(&journal->tail, memory_order_relaxed);
 
-		if (atomic_load_explicit(&journal->reconcile, memory_order_acquire))
+		if (error)
+			return error;
+		if (atomic_load_explicit(&journal->reconcile, memory_order_acquire)) {
 			error = fs_reconcile(persister, &changed);
-		else if (atomic_load_explicit(&journal->tail, memory_order_relaxed) == end)
+			tries++;
+		} else if (tail == end || (tail >= goal && tail < end)) {
 			return FLAGSTORE_OK;
-		else
+		} else {
 			error = flush_chunk(persister, end);
-		if (error && (error != FS_DISK_AGAIN || ++tries == TRIES_MAX))
-			return error == FS_DISK_AGAIN ? fs_fail(FLAGSTORE_EPERSIST, "%s can't be enlarged", store->persistence.directory) : error;
+		}
+		tries += error == FS_DISK_AGAIN;
+		if (error && error != FS_DISK_AGAIN)
+			return error;
+		if (tries >= TRIES_MAX)
+			return error ? fs_fail(FLAGSTORE_EPERSIST, "%s can't be enlarged", store->persistence.directory)
+			             : fs_fail(FLAGSTORE_EBUSY, "segment %s: its journal is damaged as fast as it is mended", store->path);
 	}
 }
 
@@ -516,7 +534,9 @@ static int await_durable(struct fs_persister *persister, uint64_t position, int 
 {
 	flagstore *store = persister->store;
 	struct fs_journal *journal = store->journal;
-	uint64_t end = fs_monotonic_ns() + (uint64_t)(timeout_ms < 0 ? 0 : timeout_ms) * 1000000;
+	uint64_t now = fs_monotonic_ns(), end = now + (uint64_t)(timeout_ms < 0 ? 0 : timeout_ms) * 1000000;
+	/* A change may have been announced by one who is stopped before he makes it. He has the journal's lock. */
+	uint64_t patience = now + (uint64_t)store->lock_wait_ms * 1000000;
 	int error = FLAGSTORE_OK;
 
 	/* seq_cst: as in fs_flushes_move() */
@@ -528,12 +548,15 @@ static int await_durable(struct fs_persister *persister, uint64_t position, int 
 		if (is_durable(store, position))
 			break;
 		result = flush_if_free(persister);
-		if (result == FLAGSTORE_OK)
-			continue;
-		if (fs_breaker_watch(store) || fs_lost(store) || (timeout_ms >= 0 && fs_monotonic_ns() > end))
+		if (result == FLAGSTORE_OK && is_durable(store, position))
+			break;
+		now = fs_monotonic_ns();
+		if (fs_breaker_watch(store) || fs_lost(store) || (timeout_ms >= 0 && now > end) || (result == FLAGSTORE_OK && now > patience))
 			error = too_late(store);
 		else if (result == FS_JOURNAL_FULL)
 			fs_futex_wait(&journal->flushes, seen, &(struct timespec){0, PATIENCE_MS * 1000000});
+		else if (result == FLAGSTORE_OK)
+			nanosleep(&(struct timespec){0, 50000}, NULL);
 		else
 			nanosleep(&(struct timespec){0, PATIENCE_MS * 1000000}, NULL);
 	}
@@ -593,10 +616,12 @@ int fs_persist_make_room(flagstore *store)
 		uint64_t used = atomic_load_explicit(&journal->head, memory_order_relaxed) - atomic_load_explicit(&journal->tail, memory_order_relaxed);
 		int result;
 
-		/* With an open breaker the journal does not stay full (fs_journal_lock()), or the change is refused. */
-		if (used <= (uint64_t)store->ring_words * 4 || fs_breaker_watch(store))
+		if (used <= (uint64_t)store->ring_words * 4)
 			return FLAGSTORE_OK;
 		result = flush_if_free(persister);
+		/* With an open breaker the journal does not stay full (fs_journal_lock()), or the change is refused. */
+		if (result && fs_breaker_watch(store))
+			return FLAGSTORE_OK;
 		if (fs_monotonic_ns() > end)
 			break;
 		if (result)

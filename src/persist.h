@@ -60,6 +60,13 @@ int fs_flush(struct fs_persister *persister);
  * Errors: EPERSIST, FS_DISK_AGAIN. */
 int fs_flush_transaction(struct fs_persister *persister, struct fs_disk_use *use, struct fs_disk_meta *meta);
 
+/* Whoever has the flush lock says now and then that he goes on: who stands still for too long opens the breaker. *steps is his. */
+static inline void fs_flush_goes_on(flagstore *store, uint64_t *steps)
+{
+	if (!(++*steps & 255))
+		atomic_store_explicit(&store->journal->flush_since_ns, fs_monotonic_ns(), memory_order_relaxed);
+}
+
 /* Commits it, with the position up to which it has all changes. Errors: EPERSIST, FS_DISK_AGAIN, ETRUNCATED. */
 int fs_flush_commit(struct fs_persister *persister, struct fs_disk_use *use, struct fs_disk_meta *meta, uint64_t position);
 

@@ -19,6 +19,8 @@
 #include "point.h"
 #include "sigbus.h"
 
+#define TRIES_MAX 64
+
 #define NAME_OF(name, code, word)                                                                                      \
 	case code:                                                                                                         \
 		return word;
@@ -97,8 +99,9 @@ static int load(flagstore *store, struct fs_disk_use *use)
 	return error;
 }
 
-/* In one transaction, so that of two segments that are created at once one finds the other. The journal begins at 0. */
-static int take_over_once(flagstore *store, struct fs_disk *disk)
+/* Makes the directory this segment's, whose journal begins at 0, and fills the table. One transaction: of two segments that are created
+ * at once the second finds the first there, and who is still attached to an unlinked one writes before it, or no more. */
+static int take_over(flagstore *store, struct fs_disk *disk)
 {
 	struct fs_disk_meta meta;
 	struct fs_disk_use use;
@@ -110,8 +113,6 @@ static int take_over_once(flagstore *store, struct fs_disk *disk)
 	if (!error && meta.exists && is_alive(&meta))
 		error = fs_fail(FLAGSTORE_EEXISTS, "segment %s can't persist in %s: segment %s does, and exists; unlink that one first", store->path,
 		                store->persistence.directory, meta.path);
-	if (!error)
-		error = load(store, &use);
 	if (!error) {
 		meta = (struct fs_disk_meta){.time_ms = fs_now_ms()};
 		memcpy(meta.uuid, store->constants.uuid, sizeof meta.uuid);
@@ -119,18 +120,21 @@ static int take_over_once(flagstore *store, struct fs_disk *disk)
 		error = fs_disk_write_meta(&use, &meta);
 	}
 	if (!error)
+		error = load(store, &use);
+	if (!error)
 		return fs_disk_commit(&use);
 	fs_disk_abort(&use);
 	return error;
 }
 
-static int take_over(flagstore *store, struct fs_disk *disk)
+/* A full environment is enlarged: then all is done again. */
+static int claim(flagstore *store, struct fs_disk *disk)
 {
 	int error, tries = 0;
 
 	do
-		error = take_over_once(store, disk);
-	while (error == FS_DISK_AGAIN && ++tries < 8);
+		error = take_over(store, disk);
+	while (error == FS_DISK_AGAIN && ++tries < TRIES_MAX);
 	return error == FS_DISK_AGAIN ? fs_fail(FLAGSTORE_EPERSIST, "%s can't be enlarged", store->persistence.directory) : error;
 }
 
@@ -174,7 +178,7 @@ int fs_persist_create(flagstore *store)
 	if (made)
 		share(store, file.st_mode & 0660, file.st_gid);
 	/* The table is filled without the journal: what comes from LMDB need not go there. */
-	error = take_over(store, disk);
+	error = claim(store, disk);
 	fs_disk_close(disk);
 	if (!error)
 		store->journal = journal;

@@ -5,7 +5,7 @@
  *
  * The journal makes it possible. Its end is noted, the whole table is read, flag by flag, while it moves, and the end is noted again. A
  * flag with no record in between was all the time as it was read; of one that has records the last one says what it was at the second
- * end. So the table as it was read, with these records applied, is the table at the second end, exactly. The flush lock keeps the records
+ * end. (Batches are in the journal a moment before they are in the table: those that the first end includes are waited for.) So the table as it was read, with these records applied, is the table at the second end, exactly. The flush lock keeps the records
  * from being overwritten; if the journal is full all the same, records may be given up, and it is begun anew. */
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +16,7 @@
 #include "event.h"
 #include "key.h"
 #include "persist.h"
+#include "section.h"
 #include "sigbus.h"
 
 static struct fs_saved saved_of(const struct flagstore_flag *flag)
@@ -26,17 +27,19 @@ static struct fs_saved saved_of(const struct flagstore_flag *flag)
 /* ------------------------------------------------------------------------------------------------ reconciling */
 
 /* What LMDB has and the table has not, or has otherwise. */
-static int correct(const flagstore *store, struct fs_disk_use *use, uint64_t *changed)
+static int correct(flagstore *store, struct fs_disk_use *use, uint64_t *changed)
 {
 	const char *key;
 	size_t length;
 	struct fs_saved saved;
+	uint64_t steps = 0;
 	bool exists;
 	int error = fs_disk_next(use, &exists, &key, &length, &saved);
 
 	while (!error && exists) {
 		struct flagstore_flag flag;
 
+		fs_flush_goes_on(store, &steps);
 		flagstore_lookup_n(store, key, length, &flag);
 		if (!flag.exists) {
 			(*changed)++;
@@ -57,10 +60,11 @@ static int correct(const flagstore *store, struct fs_disk_use *use, uint64_t *ch
 }
 
 /* What the table has and LMDB has not. */
-static int complete(const flagstore *store, struct fs_disk_use *use, uint64_t *changed)
+static int complete(flagstore *store, struct fs_disk_use *use, uint64_t *changed)
 {
 	flagstore_cursor *cursor;
 	struct flagstore_entry entry;
+	uint64_t steps = 0;
 	int error = flagstore_cursor_open(store, &cursor);
 
 	if (error)
@@ -69,6 +73,7 @@ static int complete(const flagstore *store, struct fs_disk_use *use, uint64_t *c
 		struct fs_saved saved = saved_of(&entry.flag), had;
 		bool exists;
 
+		fs_flush_goes_on(store, &steps);
 		error = fs_disk_get(use, entry.key, entry.length, &exists, &had);
 		if (!error && !exists) {
 			(*changed)++;
@@ -89,9 +94,11 @@ int fs_reconcile(struct fs_persister *persister, uint64_t *changed)
 	uint64_t began = fs_monotonic_ns(), start = fs_journal_end(store), reached, end;
 	struct fs_disk_meta meta;
 	struct fs_disk_use use;
-	int error = fs_flush_transaction(persister, &use, &meta);
+	int error = fs_batches_settle(store);
 
 	*changed = 0;
+	if (!error)
+		error = fs_flush_transaction(persister, &use, &meta);
 	if (error)
 		return error;
 	wish = meta.exists ? wish : atomic_load_explicit(&journal->reconcile, memory_order_acquire);
@@ -103,8 +110,8 @@ int fs_reconcile(struct fs_persister *persister, uint64_t *changed)
 		error = fs_flush_records(persister, &use, start, end, UINT64_MAX, &reached);
 	if (error) {
 		fs_disk_abort(&use);
-		/* Records were given up meanwhile, so the wish is a new one: the caller begins anew. */
-		return error == FLAGSTORE_EBUSY && atomic_load_explicit(&journal->reconcile, memory_order_acquire) != wish ? FLAGSTORE_OK : error;
+		/* Records were given up meanwhile, or are damaged: the wish stays, and the caller begins anew. */
+		return error == FLAGSTORE_EBUSY ? FLAGSTORE_OK : error;
 	}
 	error = fs_flush_commit(persister, &use, &meta, reached);
 	if (error)
@@ -179,17 +186,19 @@ static int suspect(const flagstore *store, struct suspects *suspects, const char
 	return FLAGSTORE_OK;
 }
 
-static int compare_lmdb(const flagstore *store, struct fs_disk_use *use, struct suspects *suspects, uint64_t *compared)
+static int compare_lmdb(flagstore *store, struct fs_disk_use *use, struct suspects *suspects, uint64_t *compared)
 {
 	const char *key;
 	size_t length;
 	struct fs_saved saved;
+	uint64_t steps = 0;
 	bool exists;
 	int error = fs_disk_next(use, &exists, &key, &length, &saved);
 
 	while (!error && exists) {
 		struct flagstore_flag flag;
 
+		fs_flush_goes_on(store, &steps);
 		(*compared)++;
 		flagstore_lookup_n(store, key, length, &flag);
 		if (!flag.exists || flag.value != saved.value)
@@ -200,10 +209,11 @@ static int compare_lmdb(const flagstore *store, struct fs_disk_use *use, struct 
 	return error;
 }
 
-static int compare_table(const flagstore *store, struct fs_disk_use *use, struct suspects *suspects, uint64_t *compared)
+static int compare_table(flagstore *store, struct fs_disk_use *use, struct suspects *suspects, uint64_t *compared)
 {
 	flagstore_cursor *cursor;
 	struct flagstore_entry entry;
+	uint64_t steps = 0;
 	int error = flagstore_cursor_open(store, &cursor);
 
 	if (error)
@@ -212,6 +222,7 @@ static int compare_table(const flagstore *store, struct fs_disk_use *use, struct
 		struct fs_saved saved;
 		bool exists;
 
+		fs_flush_goes_on(store, &steps);
 		error = fs_disk_get(use, entry.key, entry.length, &exists, &saved);
 		if (!error && !exists) {
 			(*compared)++;
@@ -290,8 +301,10 @@ static int find_differences(struct fs_persister *persister, struct suspects *sus
 	flagstore *store = persister->store;
 	uint64_t start = atomic_load_explicit(&store->journal->durable, memory_order_acquire);
 	struct fs_disk_use use;
-	int error = fs_disk_begin(persister->disk, false, &use);
+	int error = fs_batches_settle(store);
 
+	if (!error)
+		error = fs_disk_begin(persister->disk, false, &use);
 	if (error)
 		return error;
 	error = compare_lmdb(store, &use, suspects, &verification->compared);

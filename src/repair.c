@@ -808,7 +808,7 @@ static void mend_header(struct repair *repair)
 		ZERO(repair, seat, line0, "seat");
 		if (owner & ~FS_OWNER_MASK || !can_be_mark(store, owner))
 			set64(repair, &seat->owner, 0, "a seat's owner");
-		if ((atomic_load_explicit(&seat->activity, memory_order_relaxed) & 0xff) > FLAGSTORE_RECOVERING)
+		if ((atomic_load_explicit(&seat->activity, memory_order_relaxed) & 0xff) > FLAGSTORE_SYNCING)
 			set64(repair, &seat->activity, FLAGSTORE_IDLE, "what a seat's thread does");
 	}
 }

@@ -301,7 +301,7 @@ static void describe(const flagstore *store, uint32_t index, const struct fs_sea
 		.self = fs_own_seat(store) && fs_own_seat(store) == (const void *)(store->write_map + ((const char *)place - store->map)),
 		.thread = fs_mark_thread(owner),
 		.taken_ms = atomic_load_explicit(&place->taken_ms, memory_order_relaxed),
-		.activity = (activity & 0xff) <= FLAGSTORE_RECOVERING ? (enum flagstore_activity)(activity & 0xff) : FLAGSTORE_IDLE,
+		.activity = (activity & 0xff) <= FLAGSTORE_SYNCING ? (enum flagstore_activity)(activity & 0xff) : FLAGSTORE_IDLE,
 		.shard = UINT32_MAX,
 		.locks = atomic_load_explicit(&place->locks, memory_order_relaxed),
 		.waits = atomic_load_explicit(&place->waits, memory_order_relaxed),

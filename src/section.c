@@ -100,3 +100,22 @@ void fs_leave(flagstore *store, uint32_t index)
 	if (!unlocked)
 		fs_unlock(shard);
 }
+
+int fs_batches_settle(flagstore *store)
+{
+	struct fs_deadline deadline = {.set = false};
+
+	/* A batch is noted before its commit and until it is applied, under the shards' locks. acquire: after the load by which the caller has
+	 * seen the commit. */
+	for (uint32_t i = 0; i < store->constants.shards; i++) {
+		int error;
+
+		if (!atomic_load_explicit(&store->shards[i].batch, memory_order_acquire))
+			continue;
+		error = fs_enter_locked(store, i, &deadline);
+		if (error)
+			return error;
+		fs_leave(store, i);
+	}
+	return FLAGSTORE_OK;
+}

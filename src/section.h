@@ -14,6 +14,9 @@ int fs_enter(flagstore *store, uint32_t index, struct fs_deadline *deadline);
 /* The same, with the lock whatever the store was attached for: for looks that must hold the writers off. */
 int fs_enter_locked(flagstore *store, uint32_t index, struct fs_deadline *deadline);
 
+/* Waits until every batch whose commit has been seen is applied to the table; finishes those whose writer died. Errors as above. */
+int fs_batches_settle(flagstore *store);
+
 /* Makes the sequence count even and unlocks. */
 void fs_leave(flagstore *store, uint32_t index);
 

@@ -44,6 +44,8 @@ test_programs = \
 	tests/inspect-bits \
 	tests/hostile \
 	tests/deaths \
+	tests/durable \
+	tests/durable-deaths \
 	tests/instructions \
 	tests/waiters \
 	tests/orders \
@@ -90,7 +92,8 @@ tests_stress_CPPFLAGS = $(test_cppflags)
 tests_stress_LDADD = $(test_libraries)
 
 # Single-stepped: no function may have to be looked up on the way.
-tests_instructions_SOURCES = tests/instructions.c tests/residue.c tests/residue.h tests/stepper.c tests/stepper.h
+stepper_sources = tests/residue.c tests/residue.h tests/stepper.c tests/stepper.h
+tests_instructions_SOURCES = tests/instructions.c $(stepper_sources)
 tests_instructions_CPPFLAGS = $(test_cppflags)
 tests_instructions_LDADD = $(test_libraries)
 tests_instructions_LDFLAGS = -Wl,-z,now
@@ -98,6 +101,17 @@ tests_instructions_LDFLAGS = -Wl,-z,now
 # Killed at the points of the library that is built for it.
 tests_deaths_CPPFLAGS = $(test_cppflags) -DFLAGSTORE_POINTS
 tests_deaths_LDADD = tests/libsupport.la libflagstore-points.la $(CMOCKA_LIBS)
+
+# Segments that persist. With the library's inner names, for looks at the journal.
+durable_cppflags = $(test_cppflags) $(LMDB_CFLAGS)
+durable_libraries = tests/libsupport.la libflagstore-internal.la $(LMDB_LIBS) $(CMOCKA_LIBS)
+tests_durable_SOURCES = tests/durable.c tests/durability.c tests/durability.h
+tests_durable_CPPFLAGS = $(durable_cppflags)
+tests_durable_LDADD = $(durable_libraries)
+tests_durable_deaths_SOURCES = tests/durable-deaths.c tests/durability.c tests/durability.h $(stepper_sources)
+tests_durable_deaths_CPPFLAGS = $(durable_cppflags)
+tests_durable_deaths_LDADD = $(durable_libraries)
+tests_durable_deaths_LDFLAGS = -Wl,-z,now
 
 test_scripts = \
 	tests/fuzz.sh \
