@@ -36,6 +36,9 @@ check "the page has all works" page_works
 check "all works, the segment is as before" as_before t all_works
 check "all answers were right" all_right
 check "three odd keys" says 0 '^wrong answers  0$' bench odd
+check "what the guard costs" jq -e '[.guards[].guard] == ["off", "detect", "audit", "enforce"] and all(.guards[]; .flip_ns > 0)' \
+	<(bench t --works get --guard --json)
+check "for people" says 0 '^detect +[0-9.]+ \([0-9.]+\)' bench t --works get --guard
 check "one work alone" says 0 '^get hit ' bench t --works get
 stopped() {
 	local status wait

@@ -30,8 +30,10 @@ enum {
 
 static uint64_t rounds = 5, milliseconds = 100;
 static const char *works;
+static bool guards;
 
 static const struct cli_option options[] = {
+	CLI_SWITCH('g', "guard", &guards, "what each mode of the guard costs, too"),
 	CLI_TEXT('w', "works", "LIST", &works, "only these works, separated by commas (all)"),
 	CLI_NUMBER('r', "rounds", "N", &rounds, 1, ROUNDS_MAX, "how often each is measured (5)"),
 	CLI_DURATION('t', "time", "TIME", NULL, &milliseconds, 1, 60000, "how long each is measured in a round (100ms)"),
@@ -71,6 +73,15 @@ struct series {
 	uint64_t operations, wrong;
 };
 
+/* What is measured in each mode of the guard but abort, which does what detect does as long as it does not abort. */
+static const enum work guarded[] = {WORK_GET, WORK_FLIP, WORK_CHURN};
+static const enum flagstore_guard modes[] = {FLAGSTORE_GUARD_OFF, FLAGSTORE_GUARD_DETECT, FLAGSTORE_GUARD_AUDIT, FLAGSTORE_GUARD_ENFORCE};
+
+enum {
+	GUARDED = sizeof guarded / sizeof *guarded,
+	MODES = sizeof modes / sizeof *modes,
+};
+
 struct bench {
 	const char *name;
 	flagstore *store;
@@ -79,6 +90,7 @@ struct bench {
 	const struct keypack *pack;
 	bool chosen[WORK_COUNT];
 	struct series series[WORK_COUNT];
+	struct series guards[MODES][GUARDED];
 	size_t disturbed; /* flags that somebody else has changed meanwhile */
 };
 
@@ -175,6 +187,25 @@ static void do_round(struct bench *bench, struct workload *own, struct workload 
 	}
 }
 
+/* All modes in each round, on the copy. */
+static void do_guards(struct bench *bench, struct workload *copy, unsigned *done)
+{
+	for (int mode = 0; mode < MODES; mode++) {
+		for (int i = 0; i < GUARDED && !stopped_by; i++) {
+			struct outcome outcome;
+
+			/* The first of all makes the copy, whose guard is off. */
+			if (copy->peer && flagstore_set_guard(copy->peer->store, modes[mode], 0))
+				return;
+			workload_do(copy, guarded[i], &outcome);
+			note_outcome(&bench->guards[mode][i], &outcome);
+			progress_update(++*done);
+		}
+	}
+	if (copy->peer)
+		(void)flagstore_set_guard(copy->peer->store, FLAGSTORE_GUARD_OFF, 0);
+}
+
 static void measure(struct bench *bench)
 {
 	struct peer segment = {.store = bench->store};
@@ -185,9 +216,12 @@ static void measure(struct bench *bench)
 	own.budget_ns = copy.budget_ns = (int64_t)milliseconds * MILLISECOND;
 	for (int i = 0; i < WORK_COUNT; i++)
 		chosen += bench->chosen[i];
-	progress_begin("measuring", "works", rounds * chosen);
-	for (unsigned round = 0; round < rounds && !stopped_by; round++)
+	progress_begin("measuring", "works", rounds * (chosen + (guards ? MODES * GUARDED : 0)));
+	for (unsigned round = 0; round < rounds && !stopped_by; round++) {
 		do_round(bench, &own, &copy, round, &done);
+		if (guards)
+			do_guards(bench, &copy, &done);
+	}
 	progress_end();
 	if (copy.peer)
 		peer_close(copy.peer);
@@ -227,6 +261,9 @@ static uint64_t all_wrong(const struct bench *bench)
 
 	for (int i = 0; i < WORK_COUNT; i++)
 		wrong += bench->disturbed > 0 && reads_only((enum work)i) ? 0 : bench->series[i].wrong;
+	for (int mode = 0; mode < MODES; mode++)
+		for (int i = 0; i < GUARDED; i++)
+			wrong += bench->guards[mode][i].wrong;
 	return wrong;
 }
 
@@ -236,6 +273,41 @@ static struct quantity number_text(double number)
 
 	snprintf(result.text, sizeof result.text, number < 10 ? "%.2f" : number < 100 ? "%.1f" : "%.0f", number);
 	return result;
+}
+
+/* "42.1 (1.05)" */
+static struct quantity guard_text(const struct bench *bench, int mode, int i)
+{
+	double ns = median(&bench->guards[mode][i]);
+	struct quantity result;
+
+	snprintf(result.text, sizeof result.text, "%.16s (%.2f)", number_text(ns).text, ns / median(&bench->guards[0][i]));
+	return result;
+}
+
+static void print_guards(const struct bench *bench)
+{
+	static const struct column layout[] = {
+		{"GUARD", COLUMN_LEFT}, {"GET", COLUMN_RIGHT}, {"FLIP", COLUMN_RIGHT}, {"DELETE AND INSERT", COLUMN_RIGHT},
+	};
+	struct columns *table = columns_open(layout, sizeof layout / sizeof *layout);
+
+	for (int mode = 0; mode < MODES; mode++)
+		columns_row(table, flagstore_guard_name((int)modes[mode]), guard_text(bench, mode, 0).text, guard_text(bench, mode, 1).text,
+		            guard_text(bench, mode, 2).text);
+	columns_print(table, stdout);
+	columns_close(table);
+	printf("nanoseconds an operation, and how many times as long as with the guard off\n\n");
+}
+
+/* A round that was cut short has none of them. */
+static bool has_guards(const struct bench *bench)
+{
+	for (int mode = 0; mode < MODES; mode++)
+		for (int i = 0; i < GUARDED; i++)
+			if (!bench->guards[mode][i].count)
+				return false;
+	return true;
 }
 
 static void print_text(const struct bench *bench)
@@ -257,6 +329,8 @@ static void print_text(const struct bench *bench)
 	columns_print(table, stdout);
 	columns_close(table);
 	printf("NS: nanoseconds an operation, median of %" PRIu64 " rounds; LEAST and MOST: of one round\n\n", rounds);
+	if (has_guards(bench))
+		print_guards(bench);
 	if (memory->count)
 		printf("memory         %s bytes a flag\n", number_text(median(memory)).text);
 	if (bench->disturbed)
@@ -278,6 +352,17 @@ static json_t *series_json(enum work work, const struct series *series)
 	return object;
 }
 
+static json_t *guards_json(const struct bench *bench)
+{
+	json_t *list = json_array();
+
+	for (int mode = 0; mode < MODES && has_guards(bench); mode++)
+		json_array_append_new(list, json_pack("{s:s, s:f, s:f, s:f}", "guard", flagstore_guard_name((int)modes[mode]), "get_ns",
+		                                      median(&bench->guards[mode][0]), "flip_ns", median(&bench->guards[mode][1]), "churn_ns",
+		                                      median(&bench->guards[mode][2])));
+	return list;
+}
+
 static void print_json(const struct bench *bench)
 {
 	json_t *measured = json_array();
@@ -286,8 +371,8 @@ static void print_json(const struct bench *bench)
 		if (bench->series[i].count)
 			json_array_append_new(measured, series_json((enum work)i, &bench->series[i]));
 	}
-	output_json(json_pack("{s:o, s:I, s:o, s:I, s:I}", "segment", output_text(bench->name), "flags", (json_int_t)bench->catalog.count,
-	                      "works", measured, "changed_by_others", (json_int_t)bench->disturbed, "wrong_answers",
+	output_json(json_pack("{s:o, s:I, s:o, s:o, s:I, s:I}", "segment", output_text(bench->name), "flags", (json_int_t)bench->catalog.count,
+	                      "works", measured, "guards", guards_json(bench), "changed_by_others", (json_int_t)bench->disturbed, "wrong_answers",
 	                      (json_int_t)all_wrong(bench)));
 }
 
@@ -295,6 +380,9 @@ static int report(struct bench *bench)
 {
 	for (int i = 0; i < WORK_COUNT; i++)
 		qsort(bench->series[i].values, bench->series[i].count, sizeof(double), compare);
+	for (int mode = 0; mode < MODES; mode++)
+		for (int i = 0; i < GUARDED; i++)
+			qsort(bench->guards[mode][i].values, bench->guards[mode][i].count, sizeof(double), compare);
 	if (cli_json)
 		print_json(bench);
 	else
