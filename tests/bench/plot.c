@@ -12,7 +12,7 @@
 enum {
 	PANEL_WIDTH = 560,
 	PANEL_HEIGHT = 400,
-	LEFT = 64, /* margins within a panel */
+	LEFT = 76, /* margins within a panel */
 	TOP = 36,
 	BOTTOM = 44,
 	LEGEND = 110, /* at the right of each */
