@@ -47,6 +47,8 @@ test_programs = \
 	tests/deaths \
 	tests/durable \
 	tests/durable-deaths \
+	tests/durable-faults \
+	tests/durable-power \
 	tests/instructions \
 	tests/waiters \
 	tests/orders \
@@ -113,6 +115,12 @@ tests_durable_deaths_SOURCES = tests/durable-deaths.c tests/durability.c tests/d
 tests_durable_deaths_CPPFLAGS = $(durable_cppflags)
 tests_durable_deaths_LDADD = $(durable_libraries)
 tests_durable_deaths_LDFLAGS = -Wl,-z,now
+tests_durable_faults_SOURCES = tests/durable-faults.c tests/durability.c tests/durability.h
+tests_durable_faults_CPPFLAGS = $(durable_cppflags)
+tests_durable_faults_LDADD = $(durable_libraries)
+tests_durable_power_SOURCES = tests/durable-power.c tests/durability.c tests/durability.h
+tests_durable_power_CPPFLAGS = $(durable_cppflags)
+tests_durable_power_LDADD = $(durable_libraries)
 
 # Must crash: the library is built with a planted fault.
 tests_unchecked_SOURCES = tests/hostile.c
