@@ -252,7 +252,8 @@ void fs_disk_close(struct fs_disk *disk)
 	lock_disks();
 	if (--disk->users == 0 && !must_stay_open()) {
 		forget(disk);
-		mdb_env_close(disk->env);
+		if (disk->env)
+			mdb_env_close(disk->env);
 		pthread_mutex_destroy(&disk->mutex);
 		free(disk);
 	}
@@ -261,9 +262,33 @@ void fs_disk_close(struct fs_disk *disk)
 
 /* ---------------------------------------------------------------------------------------------- transactions */
 
+/* After a commit that failed half-way LMDB does nothing with an environment any more, in this process. So it is closed and opened: for all
+ * who use it here, none of whom has a transaction now. */
+static int open_again(struct fs_disk *disk)
+{
+	struct stat place;
+	int error;
+
+	if (disk->env && !must_stay_open())
+		mdb_env_close(disk->env);
+	disk->env = NULL;
+	error = open_environment(disk, 0600);
+	if (!error)
+		error = open_flags(disk);
+	if (!error && stat_data(disk->path, disk->form, &place) == 0) {
+		disk->device = place.st_dev;
+		disk->inode = place.st_ino;
+	}
+	if (error && disk->env) {
+		mdb_env_close(disk->env);
+		disk->env = NULL;
+	}
+	return error;
+}
+
 static int begin(struct fs_disk *disk, bool writes, MDB_txn **transaction)
 {
-	int error = mdb_txn_begin(disk->env, NULL, writes ? 0 : MDB_RDONLY, transaction);
+	int error = disk->env ? mdb_txn_begin(disk->env, NULL, writes ? 0 : MDB_RDONLY, transaction) : MDB_PANIC;
 
 	if (error != MDB_MAP_RESIZED)
 		return error;
@@ -279,6 +304,15 @@ int fs_disk_begin(struct fs_disk *disk, bool writes, struct fs_disk_use *use)
 
 	pthread_mutex_lock(&disk->mutex);
 	error = begin(disk, writes, &transaction);
+	if (error == MDB_PANIC) {
+		int opened = open_again(disk);
+
+		if (opened) {
+			pthread_mutex_unlock(&disk->mutex);
+			return opened == FS_DISK_AGAIN ? failed(disk, "opened", MDB_PANIC) : opened;
+		}
+		error = begin(disk, writes, &transaction);
+	}
 	if (error == MDB_READERS_FULL) {
 		/* Of readers that were killed. */
 		(void)mdb_reader_check(disk->env, &dead);
