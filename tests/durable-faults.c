@@ -466,8 +466,8 @@ static void a_disk_that_fails_and_comes_back_loses_nothing(void **state)
 		{"writes: no space (async, degrade)", ASYNC, DEGRADE, write_no_space, heal, true, false},
 		{"syncs: I/O error (sync, refuse)", SYNC, REFUSE, sync_broken, heal, true, false},
 		{"syncs: slow (sync, degrade)", SYNC, DEGRADE, sync_slow, heal, true, false},
-	}, more[] = {
 		{"writes: I/O error (sync, degrade)", SYNC, DEGRADE, write_broken, heal, true, false},
+	}, more[] = {
 		{"writes: no space (sync, refuse)", SYNC, REFUSE, write_no_space, heal, true, false},
 		{"syncs: I/O error (async, degrade)", ASYNC, DEGRADE, sync_broken, heal, true, false},
 		{"syncs: slow (async, degrade)", ASYNC, DEGRADE, sync_slow, heal, true, false},
