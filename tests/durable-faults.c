@@ -135,8 +135,8 @@ static void read_on(void *argument)
 static void write_one(flagstore *store, unsigned number)
 {
 	bool value = shared->table[number] != 1;
+	int had = shared->durable[number], result;
 	char key[KEY_ROOM];
-	int result;
 
 	shared->durable[number] = -2;
 	result = flagstore_set(store, key_of(key, "flag", number), value);
@@ -152,6 +152,7 @@ static void write_one(flagstore *store, unsigned number)
 	default:
 		require_int(FLAGSTORE_EREFUSED, result);
 		require_int(shared->table[number], lookup(store, key).exists ? flagstore_get(store, key) : -1);
+		shared->durable[number] = had;
 		shared->refused++;
 		break;
 	}

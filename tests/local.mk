@@ -146,7 +146,7 @@ test_scripts = \
 dist_check_SCRIPTS += $(test_scripts)
 
 # Not tests: the runner, what scripts source, and a part of the sanitizers' builds.
-EXTRA_DIST += tests/run tests/api.sh tests/tap.sh tests/clocklock.c
+EXTRA_DIST += tests/run tests/api.sh tests/tap.sh tests/clocklock.c tests/planted-durable.sh
 
 # What tests/models.sh verifies.
 EXTRA_DIST += \
@@ -214,7 +214,7 @@ check-kill: $(check_LTLIBRARIES) tests/instructions
 # have when the power fails; every kind of failing disk. SOAK=seconds: power losses for so long.
 check-durable: $(check_LTLIBRARIES) tests/durable tests/durable-deaths tests/durable-faults tests/durable-power
 	$(AM_V_at)KILL_ALL=1 FAULTS_ALL=1 SOAK=$${SOAK:-30} $(run_tests) -j 2 -k -t 864000 tests/durable-deaths tests/durable-faults tests/durable-power \
-		tests/durable
+		tests/durable tests/planted-durable.sh
 
 # What durability costs, against LMDB used directly.
 bench-durable: $(check_LTLIBRARIES) tests/durable-bench
