@@ -13,6 +13,7 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <lmdb.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -174,10 +175,32 @@ static struct fs_disk *find_open(const struct stat *place)
 	return NULL;
 }
 
+/* LMDB waits for what it writes to a file, and not for the file's name: without that a power failure may leave a directory without it. */
+static int sync_names(struct fs_disk *disk)
+{
+	char path[PATH_MAX + 8], *last;
+
+	snprintf(path, sizeof path, "%s%s", disk->path, disk->form == FS_DISK_FILE ? "" : "/.");
+	for (int level = 0; level < (disk->form == FS_DISK_FILE ? 1 : 2) && (last = strrchr(path, '/')); level++) {
+		int fd, error;
+
+		*last = 0;
+		fd = open(*path ? path : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		/* One that may be entered and not be read; and file systems that know no such thing. */
+		error = fd >= 0 && fsync(fd) != 0 && errno != EINVAL ? errno : 0;
+		if (fd >= 0)
+			close(fd);
+		if (error)
+			return failed(disk, "written", error);
+	}
+	return FLAGSTORE_OK;
+}
+
 static int open_new(const char *path, enum fs_disk_form form, mode_t mode, struct fs_disk **opened)
 {
 	struct fs_disk *disk = calloc(1, sizeof *disk);
 	struct stat place;
+	bool existed = stat_data(path, form, &place) == 0;
 	int error;
 
 	if (!disk)
@@ -189,6 +212,8 @@ static int open_new(const char *path, enum fs_disk_form form, mode_t mode, struc
 	error = open_environment(disk, mode);
 	if (!error)
 		error = open_flags(disk);
+	if (!error && !existed)
+		error = sync_names(disk);
 	if (!error && stat_data(path, form, &place) != 0)
 		error = failed(disk, "opened", errno);
 	if (error) {
