@@ -43,14 +43,14 @@ enum presence { MISSING = -1, IS_FALSE = 0, IS_TRUE = 1 };
 static struct touched {
 	const char *key;
 	enum presence before, after;
-} insert_touches[] = {{"inserted", MISSING, IS_TRUE}, {NULL}},
-  flip_touches[] = {{"flipped", IS_FALSE, IS_TRUE}, {NULL}},
-  delete_touches[] = {{"deleted", IS_TRUE, MISSING}, {NULL}},
-  long_touches[] = {{"a key that is longer than what fits into the slot, so that it stands in a cell", MISSING, IS_FALSE}, {NULL}},
+} insert_touches[] = {{"inserted", MISSING, IS_TRUE}, {.key = NULL}},
+  flip_touches[] = {{"flipped", IS_FALSE, IS_TRUE}, {.key = NULL}},
+  delete_touches[] = {{"deleted", IS_TRUE, MISSING}, {.key = NULL}},
+  long_touches[] = {{"a key that is longer than what fits into the slot, so that it stands in a cell", MISSING, IS_FALSE}, {.key = NULL}},
   batch_touches[] = {
 	  {"batch.flip.1", IS_FALSE, IS_TRUE}, {"batch.flip.2", IS_TRUE, IS_FALSE}, {"batch.new.1", MISSING, IS_TRUE},
 	  {"batch.new.2", MISSING, IS_FALSE},  {"batch.old.1", IS_TRUE, MISSING},   {"batch.old.2", IS_FALSE, MISSING},
-	  {"batch.flip.3", IS_FALSE, IS_TRUE}, {NULL},
+	  {"batch.flip.3", IS_FALSE, IS_TRUE}, {.key = NULL},
   };
 
 static enum presence presence_of(const char *key)
