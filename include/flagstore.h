@@ -792,7 +792,7 @@ int flagstore_info(const flagstore *store, struct flagstore_info *info);
 
 /* One thing that is wrong. */
 struct flagstore_finding {
-	const char *kind;     /* a fixed word: "header", "directory", "bucket", "tag", "slot", "check-value", "duplicate", "unreachable",
+	const char *kind;     /* a fixed word: "header", "journal", "directory", "bucket", "tag", "slot", "check-value", "duplicate", "unreachable",
 	                       * "count", "room", "free-list", "frozen", "lock", "worker", "seat", "guard" */
 	uint32_t shard;       /* UINT32_MAX: not in a shard */
 	uint64_t offset;      /* in the file, bytes */

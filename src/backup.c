@@ -42,7 +42,7 @@ static void describe(const flagstore *store, uint64_t position, struct fs_disk_m
 {
 	*meta = (struct fs_disk_meta){.position = position, .time_ms = fs_now_ms()};
 	memcpy(meta->uuid, store->constants.uuid, sizeof meta->uuid);
-	strlcpy(meta->path, store->path, sizeof meta->path);
+	snprintf(meta->path, sizeof meta->path, "%s", store->path);
 }
 
 /* ------------------------------------------------------------------------------------------- with a journal */

@@ -9,13 +9,20 @@
 
 /* What follows from a bucket's size class: its slots, the lines of its header and tags, and the lines of all. */
 struct fs_bucket_class {
-	uint16_t slots, head, lines;
+	uint16_t slots, head;
+	uint32_t lines;
 };
+
+/* A class that does not exist has more lines than there are, so that a bucket of it is nowhere. */
+#define FS_BUCKET_NOWHERE (UINT32_C(1) << 31)
 
 #define FS_BUCKET_HEAD(slots) ((sizeof(struct fs_bucket) + (slots) + FS_LINE - 1) / FS_LINE)
 #define FS_BUCKET_CLASS(slots) {slots, FS_BUCKET_HEAD(slots), FS_BUCKET_HEAD(slots) + (slots)},
 
-static const struct fs_bucket_class fs_bucket_classes[16] = {FS_BUCKET_SLOTS(FS_BUCKET_CLASS)}; /* 0 behind the last class */
+static const struct fs_bucket_class fs_bucket_classes[16] = {
+	FS_BUCKET_SLOTS(FS_BUCKET_CLASS)
+	[FS_BUCKET_CLASSES ... 15] = {.lines = FS_BUCKET_NOWHERE},
+};
 
 /* A taken block: its line and kind, packed as in the layout. */
 typedef uint64_t fs_block;

@@ -13,6 +13,7 @@
 #include "error.h"
 #include "event.h"
 #include "journal.h"
+#include "persist.h"
 #include "probe.h"
 
 #define PAUSE_MIN_MS 500
@@ -253,7 +254,7 @@ void fs_breaker_note_failure(flagstore *store)
 	struct fs_journal *journal = store->journal;
 	uint64_t words[FS_FAILURE_TEXT / 8] = {0};
 
-	strlcpy((char *)words, flagstore_detail(), sizeof words);
+	snprintf((char *)words, sizeof words, "%s", flagstore_detail());
 	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
 		atomic_store_explicit(&journal->failure[i], words[i], memory_order_relaxed);
 	atomic_store_explicit(&journal->failed_ms, fs_now_ms(), memory_order_relaxed);
@@ -296,9 +297,11 @@ int flagstore_force_breaker(flagstore *store, bool open)
 	if (error)
 		return error;
 	atomic_store_explicit(&store->journal->forced, open, memory_order_relaxed);
-	if (open)
+	if (open) {
 		open_it(store);
-	else
-		atomic_store_explicit(&store->journal->retry_ns, 0, memory_order_relaxed);
+		return FLAGSTORE_OK;
+	}
+	atomic_store_explicit(&store->journal->retry_ns, 0, memory_order_relaxed);
+	fs_persist_try(store);
 	return FLAGSTORE_OK;
 }

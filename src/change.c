@@ -43,7 +43,7 @@ bool fs_flip(flagstore *store, uint64_t hash, const struct fs_found *found, bool
 	uint64_t word = found->word, next = fs_word_next(word, value);
 
 	if (fs_goes_unlocked(store) && fs_word_state(word) == FS_LIVE && !(fs_thread.sections && !fs_thread.unlocked))
-		return flip_unlocked(store, fs_hash_shard(hash, store->shard_bits), found, next);
+		return flip_unlocked(store, fs_hash_shard(hash, store->shard_count), found, next);
 	if (__builtin_expect(store->journal != NULL, 0) && (fs_word_state(word) != FS_LIVE || !fs_journal_write(store, found->slot, next, false)))
 		return false;
 	if (__builtin_expect(store->journal != NULL, 0))
@@ -54,21 +54,16 @@ bool fs_flip(flagstore *store, uint64_t hash, const struct fs_found *found, bool
 	    !atomic_compare_exchange_strong_explicit(&slot->word, &word, next, memory_order_seq_cst, memory_order_relaxed))
 		return false;
 	FS_POINT("flipped");
-	fs_event_change(store, found->slot, fs_change_what(FLAGSTORE_FLIP, fs_hash_shard(hash, store->shard_bits), false), found->word, next,
+	fs_event_change(store, found->slot, fs_change_what(FLAGSTORE_FLIP, fs_hash_shard(hash, store->shard_count), false), found->word, next,
 	                fs_slot_stamp(store, slot, next));
 	return true;
 }
 
-void fs_wake(flagstore *store, struct fs_shard *shard)
+void fs_wake_waiting(flagstore *store, struct fs_shard *shard)
 {
-	uint32_t wanted;
+	/* The wish is taken away with the first wake, so that the wish of a dead process costs one system call and no more. */
+	uint32_t wanted = atomic_exchange_explicit(&shard->wanted, 0, memory_order_seq_cst);
 
-	/* seq_cst, here and where wanted is set (wait.c): either this load sees the wish, or the waiter, who looks at the flag after
-	 * wishing, sees the change. The wish is taken away with the first wake, so that the wish of a dead process costs one
-	 * system call and no more. */
-	if (__builtin_expect(atomic_load_explicit(&shard->wanted, memory_order_seq_cst) == 0, 1))
-		return;
-	wanted = atomic_exchange_explicit(&shard->wanted, 0, memory_order_seq_cst);
 	/* The shard's number moves whoever wished, before any call: by it a watch knows where to look. */
 	atomic_fetch_add_explicit(&shard->changed, 1, memory_order_release);
 	if (wanted & FS_WANTED_SHARD)

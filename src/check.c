@@ -14,6 +14,7 @@
 
 #include "error.h"
 #include "guard.h"
+#include "persist.h"
 #include "recover.h"
 #include "redo.h"
 #include "section.h"
@@ -234,7 +235,7 @@ static void check_key(struct check *check, const struct bucket_at *at, uint32_t 
 	}
 	if (tag != fs_hash_tag(hash))
 		find(check, "tag", slot, "the tag of slot %u is %u, and should be %u", place, tag, fs_hash_tag(hash));
-	if (fs_hash_shard(hash, store->shard_bits) != check->shard ||
+	if (fs_hash_shard(hash, store->shard_count) != check->shard ||
 	    fs_hash_index(hash, at->depth) != at->position >> (32 - at->depth)) {
 		find(check, "unreachable", slot, "the flag lies in a bucket that is not in charge of its key");
 		return;
@@ -626,6 +627,38 @@ static void check_seats(struct check *check)
 	}
 }
 
+/* What a volatile segment does not have is zeros. Of a journal: its positions, whose order holds at any moment. */
+static void check_persistence(struct check *check)
+{
+	const flagstore *store = check->store;
+	const struct fs_header *header = fs_header(store);
+	const struct fs_journal *journal = fs_journal(store);
+	uint64_t tail, durable, head, next;
+
+	if (!(store->constants.feature_incompatible & FS_FEATURE_JOURNAL)) {
+		check_zero(check, "header", (const char *)&header->persistence, (const char *)(&header->persistence + 1), "header");
+		if (atomic_load_explicit(&header->journal_room, memory_order_relaxed))
+			find(check, "header", &header->journal_room, "the header says that there is a journal, which there is not");
+		return;
+	}
+	if (!fs_persistence_sound(&header->persistence))
+		find(check, "header", &header->persistence, "the header does not say where the flags are kept");
+	if (!journal) {
+		find(check, "header", &header->journal_room, "the journal is not backed by the file system");
+		return;
+	}
+	durable = atomic_load_explicit(&journal->durable, memory_order_acquire);
+	tail = atomic_load_explicit(&journal->tail, memory_order_acquire);
+	head = atomic_load_explicit(&journal->head, memory_order_acquire);
+	next = atomic_load_explicit(&journal->next, memory_order_acquire);
+	if (durable > head || tail > head || head > next || next % 8 || head % 8 || tail % 8)
+		find(check, "journal", journal, "the journal's positions are out of order: durable %llu, beginning %llu, end %llu, next %llu",
+		     (unsigned long long)durable, (unsigned long long)tail, (unsigned long long)head, (unsigned long long)next);
+	else if (head - tail > (uint64_t)store->ring_words * 8)
+		find(check, "journal", journal, "the journal has %llu bytes, and room for %llu", (unsigned long long)(head - tail),
+		     (unsigned long long)store->ring_words * 8);
+}
+
 static void check_header(struct check *check)
 {
 	const flagstore *store = check->store;
@@ -638,6 +671,8 @@ static void check_header(struct check *check)
 	CHECK_UNUSED(check, "header", header, line3, "header");
 	CHECK_UNUSED(check, "header", header, line4, "header");
 	CHECK_UNUSED(check, "header", header, line5, "header");
+	CHECK_UNUSED(check, "header", header, line6, "header");
+	check_persistence(check);
 	CHECK_UNUSED(check, "header", header, rest, "header");
 	check_zero(check, "header", fs_worker_entry(store, store->constants.workers), store->map + (size_t)store->heap_start * FS_LINE,
 	           "gap before the heap");
@@ -655,8 +690,9 @@ static void check_header(struct check *check)
 	if (atomic_load_explicit(&header->seat_room, memory_order_relaxed) > store->constants.seats ||
 	    atomic_load_explicit(&header->seat_room, memory_order_relaxed) < atomic_load_explicit(&store->seat_room, memory_order_relaxed) ||
 	    atomic_load_explicit(&header->conflict_room, memory_order_relaxed) > 1 ||
-	    atomic_load_explicit(&header->shadow_room, memory_order_relaxed) > 1)
-		find(check, "header", &header->seat_room, "the header says that seats, conflicts or shadows are backed by the file system, which they are not");
+	    atomic_load_explicit(&header->shadow_room, memory_order_relaxed) > 1 ||
+	    atomic_load_explicit(&header->journal_room, memory_order_relaxed) > 1)
+		find(check, "header", &header->seat_room, "the header says that seats, conflicts, shadows or the journal are backed by the file system, which they are not");
 	if (guard & 0xffffff00 || fs_guard_mode(guard) > FLAGSTORE_GUARD_ENFORCE || guard >> FS_GUARD_WINDOW_SHIFT > FS_GUARD_WINDOW_MAX_MS)
 		find(check, "guard", &header->guard, "the guard is set to a mode, or a window, that can't be");
 	if (memcmp(&header->constants, &store->constants, sizeof store->constants) != 0 ||

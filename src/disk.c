@@ -205,7 +205,7 @@ static int open_new(const char *path, enum fs_disk_form form, mode_t mode, struc
 
 	if (!disk)
 		return fs_fail(FLAGSTORE_ENOMEMORY, "there is no memory to open %s", path);
-	strlcpy(disk->path, path, sizeof disk->path);
+	snprintf(disk->path, sizeof disk->path, "%s", path);
 	disk->pid = getpid();
 	disk->form = form;
 	pthread_mutex_init(&disk->mutex, NULL);

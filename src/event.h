@@ -50,6 +50,25 @@ static inline uint64_t fs_change_what(enum flagstore_operation operation, uint32
 	       (uint64_t)batch << FS_EVENT_BATCH_BIT | (uint64_t)operation << 8;
 }
 
+/* The same of a flip outside of any write section. */
+static inline uint64_t fs_flip_what(uint32_t shard)
+{
+	return (uint64_t)shard << FS_EVENT_SHARD_SHIFT | (uint64_t)FLAGSTORE_FLIP << 8;
+}
+
+static inline void fs_event_write_change(struct fs_seat *seat, const struct fs_slot *slot, fs_line line, uint64_t what, uint64_t before,
+                                         uint64_t after, int64_t now_ms)
+{
+	fs_event_write(seat, fs_thread.mark, &(struct fs_news){
+		.time_ns = now_ms * 1000000,
+		.what = what | FLAGSTORE_CHANGE,
+		.slot = line,
+		.identity = atomic_load_explicit(&slot->identity, memory_order_relaxed),
+		.before = before,
+		.after = after,
+	});
+}
+
 /* A flag has been changed by the calling thread. */
 static inline void fs_event_change(flagstore *store, const struct fs_slot *slot, uint64_t what, uint64_t before, uint64_t after,
                                    int64_t now_ms)
@@ -58,16 +77,8 @@ static inline void fs_event_change(flagstore *store, const struct fs_slot *slot,
 
 	if (__builtin_expect(fs_guard_audits(store), 0))
 		fs_guard_pass(store, fs_line_of(store, slot), what, now_ms);
-	if (!seat)
-		return;
-	fs_event_write(seat, fs_thread.mark, &(struct fs_news){
-		.time_ns = now_ms * 1000000,
-		.what = what | FLAGSTORE_CHANGE,
-		.slot = fs_line_of(store, slot),
-		.identity = atomic_load_explicit(&slot->identity, memory_order_relaxed),
-		.before = before,
-		.after = after,
-	});
+	if (seat)
+		fs_event_write_change(seat, slot, fs_line_of(store, slot), what, before, after, now_ms);
 }
 
 /* Something else has happened, now. other: writer mark of another thread, or a line. */

@@ -95,7 +95,8 @@ int fs_store_map(flagstore *store, bool writable)
 		return fs_fail(FLAGSTORE_ENOMEMORY, "segment %s: there is no memory to attach to it", store->path);
 	store->shards = (const void *)(store->map + FS_PAGE);
 	store->seed = store->constants.hash_seed;
-	store->shard_bits = (uint32_t)__builtin_ctz(store->constants.shards);
+	store->salt = fs_salt(store->seed);
+	store->shard_count = store->constants.shards;
 	store->heap_start = fs_heap_start(&store->constants);
 	store->tail = fs_tail(&store->constants);
 	store->max_lines = (uint32_t)(store->tail.journal / FS_LINE);

@@ -169,7 +169,8 @@ int fs_journal_lock(flagstore *store, size_t bytes, struct fs_deadline *deadline
 	error = lock(store, deadline);
 	if (error || __builtin_expect(has_room(store, bytes), 1))
 		return error;
-	if (fs_breaker_state(store) != FLAGSTORE_BREAKER_CLOSED && bytes <= ring_bytes(store)) {
+	/* Half-open, somebody is just writing, perhaps the whole table: giving up would make him begin anew. */
+	if (fs_breaker_state(store) == FLAGSTORE_BREAKER_OPEN && bytes <= ring_bytes(store)) {
 		give_up(store);
 		return FLAGSTORE_OK;
 	}
@@ -189,8 +190,8 @@ void fs_journal_unlock(flagstore *store, bool made)
 	pthread_mutex_unlock(&journal->mutex);
 	FS_POINT("journal unlocked");
 	/* The flusher sleeps only when there is nothing to write: so the first record behind the tail wakes it. The tail is looked at after the
-	 * end was moved: whoever moved it there before will see the new end. */
-	if (made && atomic_load_explicit(&journal->tail, memory_order_relaxed) == begin) {
+	 * end was moved: whoever moved it there before will see the new end. With sync the writer is about to write it himself. */
+	if (made && store->persistence.durability == FLAGSTORE_ASYNC && atomic_load_explicit(&journal->tail, memory_order_relaxed) == begin) {
 		/* seq_cst on both sides: as in fs_wake() */
 		atomic_fetch_add_explicit(&journal->wake, 1, memory_order_seq_cst);
 		fs_futex_wake(&journal->wake);

@@ -78,19 +78,27 @@ static inline uint64_t fs_short_word(const char *bytes, size_t length)
 	return (uint64_t)(unsigned char)bytes[0] << 16 | (uint64_t)(unsigned char)bytes[length / 2] << 8 | (unsigned char)bytes[length - 1];
 }
 
-static inline uint64_t fs_hash_state(uint64_t seed, size_t length)
+/* The seed with each prime that it is used with; a store keeps them, since most reads are hardly more than their hash. */
+struct fs_salt {
+	uint64_t first, second, third, state;
+};
+
+static inline struct fs_salt fs_salt(uint64_t seed)
 {
-	return (seed ^ FS_PRIME_4) + length * FS_PRIME_5;
+	return (struct fs_salt){FS_PRIME_1 + seed, FS_PRIME_2 + seed, FS_PRIME_3 + seed, FS_PRIME_4 ^ seed};
 }
 
-static inline uint64_t fs_hash_span(uint64_t seed, uint64_t state, const char *bytes, size_t length)
+static inline uint64_t fs_hash_state(const struct fs_salt *salt, size_t length)
 {
-	uint64_t sum = fs_fold(fs_load_8(bytes) ^ (FS_PRIME_1 + seed), fs_load_8(bytes + length - 8) ^ state);
+	return salt->state + length * FS_PRIME_5;
+}
 
-	sum += fs_fold(fs_load_8(bytes + fs_span_front(length, 8)) ^ (FS_PRIME_2 + seed),
-	               fs_load_8(bytes + fs_span_back(length, 8)) ^ state);
-	sum += fs_fold(fs_load_8(bytes + fs_span_front(length, 16)) ^ (FS_PRIME_3 + seed),
-	               fs_load_8(bytes + fs_span_back(length, 16)) ^ state);
+static inline uint64_t fs_hash_span(const struct fs_salt *salt, uint64_t state, const char *bytes, size_t length)
+{
+	uint64_t sum = fs_fold(fs_load_8(bytes) ^ salt->first, fs_load_8(bytes + length - 8) ^ state);
+
+	sum += fs_fold(fs_load_8(bytes + fs_span_front(length, 8)) ^ salt->second, fs_load_8(bytes + fs_span_back(length, 8)) ^ state);
+	sum += fs_fold(fs_load_8(bytes + fs_span_front(length, 16)) ^ salt->third, fs_load_8(bytes + fs_span_back(length, 16)) ^ state);
 	return fs_fold(sum, FS_PRIME_1);
 }
 
@@ -100,31 +108,33 @@ static inline bool fs_key_usual(size_t length)
 	return length - FS_SPAN_MIN <= FS_KEY_INLINE - FS_SPAN_MIN;
 }
 
-static inline uint64_t fs_hash_usual(uint64_t seed, const char *bytes, size_t length)
+static inline uint64_t fs_hash_usual(const struct fs_salt *salt, const char *bytes, size_t length)
 {
-	return fs_hash_span(seed, fs_hash_state(seed, length), bytes, length);
+	return fs_hash_span(salt, fs_hash_state(salt, length), bytes, length);
 }
 
 /* The hash of 1 to FLAGSTORE_KEY_MAX bytes; flagstore(5) says the same in words. */
 static inline uint64_t fs_hash(uint64_t seed, const char *bytes, size_t length)
 {
-	uint64_t state = fs_hash_state(seed, length);
+	struct fs_salt salt = fs_salt(seed);
+	uint64_t state = fs_hash_state(&salt, length);
 
 	if (length < FS_SPAN_MIN) {
 		uint64_t word = fs_short_word(bytes, length);
 
-		return fs_fold(fs_fold(word ^ (FS_PRIME_1 + seed), word ^ state), FS_PRIME_1);
+		return fs_fold(fs_fold(word ^ salt.first, word ^ state), FS_PRIME_1);
 	}
 	for (; length > FS_SPAN_MAX; bytes += 16, length -= 16)
 		state = fs_fold(fs_load_8(bytes) ^ (FS_PRIME_5 + seed), fs_load_8(bytes + 8) ^ state);
-	return fs_hash_span(seed, state, bytes, length);
+	return fs_hash_span(&salt, state, bytes, length);
 }
 
 static_assert(FS_KEY_INLINE <= FS_SPAN_MAX, "usual keys");
 
-static inline uint32_t fs_hash_shard(uint64_t hash, unsigned shard_bits)
+/* The leading bits: of a power of two of shards, the one that the hash, as a fraction of 1, falls into. */
+static inline uint32_t fs_hash_shard(uint64_t hash, uint64_t shards)
 {
-	return (uint32_t)(hash >> 1 >> (63 - shard_bits));
+	return (uint32_t)((unsigned __int128)hash * shards >> 64);
 }
 
 /* The place in the directory, of which the highest bits are the index: x (x + 2) of a hash x from 0 to 1, so from 0 to 3/4 of the
@@ -133,9 +143,9 @@ static inline uint32_t fs_hash_shard(uint64_t hash, unsigned shard_bits)
  * that grows into what another one has just left, and a table is filled alike at any size. The last quarter stays empty. */
 static inline uint32_t fs_hash_index(uint64_t hash, unsigned depth)
 {
-	uint64_t x = (hash & UINT32_MAX) >> 1;
+	uint64_t x = (uint32_t)hash >> 1;
 
-	return (uint32_t)(x * (x + (UINT64_C(1) << 32)) >> 1 >> (63 - depth));
+	return (uint32_t)(x * (x + (UINT64_C(1) << 32)) >> 1 >> (63 ^ depth));
 }
 
 /* The whole place, 32 bits of it: the index in the deepest directory that there could be. */
@@ -149,11 +159,12 @@ static inline uint32_t fs_hash_slot(uint64_t hash, uint32_t slots)
 	return (uint32_t)((hash & 0xfff) * slots >> 12);
 }
 
+/* A byte from FS_TAG_FIRST on. */
 static inline uint8_t fs_hash_tag(uint64_t hash)
 {
 	uint32_t part = (uint32_t)(hash >> 32 & 0xff);
 
-	return (uint8_t)(FS_TAG_FIRST + (part * (256 - FS_TAG_FIRST) >> 8));
+	return (uint8_t)((part * (256 - FS_TAG_FIRST) + FS_TAG_FIRST * 256) >> 8);
 }
 
 /* The check value covers key and hash (the hash is made from the key) and the incarnation; tools verify it, reads don't. */

@@ -100,7 +100,7 @@ noinst_LTLIBRARIES += libflagstore-internal.la
 libflagstore_internal_la_SOURCES = $(library_sources)
 libflagstore_internal_la_CPPFLAGS = $(library_cppflags)
 libflagstore_internal_la_CFLAGS = $(library_cflags)
-libflagstore_internal_la_LIBADD = $(LMDB_LIBS) $(BSD_LIBS)
+libflagstore_internal_la_LIBADD = $(LMDB_LIBS)
 
 # -z nodelete: the handler of flagstore_catch_sigbus() must not be unloaded.
 # -z now: a read in a signal handler must not have to call the dynamic linker first.
@@ -113,11 +113,4 @@ check_LTLIBRARIES += libflagstore-points.la
 libflagstore_points_la_SOURCES = $(library_sources)
 libflagstore_points_la_CPPFLAGS = $(library_cppflags) -DFLAGSTORE_POINTS
 libflagstore_points_la_CFLAGS = $(library_cflags)
-libflagstore_points_la_LIBADD = $(LMDB_LIBS) $(BSD_LIBS)
-
-# With a planted fault: line numbers go unchecked.
-check_LTLIBRARIES += libflagstore-unchecked.la
-libflagstore_unchecked_la_SOURCES = $(library_sources)
-libflagstore_unchecked_la_CPPFLAGS = $(library_cppflags) -DFLAGSTORE_UNCHECKED
-libflagstore_unchecked_la_CFLAGS = $(library_cflags)
-libflagstore_unchecked_la_LIBADD = $(LMDB_LIBS) $(BSD_LIBS)
+libflagstore_points_la_LIBADD = $(LMDB_LIBS)

@@ -41,7 +41,7 @@ void fs_name_holder(const flagstore *store, uint64_t holder, char who[FS_HOLDER_
 	struct flagstore_worker worker;
 	char command[FS_PRINTABLE_SIZE];
 
-	strlcpy(who, "an unknown worker", FS_HOLDER_SIZE);
+	snprintf(who, FS_HOLDER_SIZE, "%s", "an unknown worker");
 	if (flagstore_worker(store, fs_mark_worker(holder), &worker) == FLAGSTORE_OK)
 		snprintf(who, FS_HOLDER_SIZE, "worker %ld (%s)", (long)worker.pid, fs_printable(worker.command, strlen(worker.command), command));
 }

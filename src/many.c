@@ -9,11 +9,11 @@
 
 #define AT_ONCE 32
 
-/* A key on its way: length 0 if it can't be a key, count 0 if its bucket was not found ahead. */
-struct way {
+/* A key on its way: length 0 if it can't be a key; ahead unless its way ended where it set out. */
+struct traveller {
 	struct fs_key key;
-	struct fs_bucket_view view;
-	uint32_t preferred;
+	struct fs_way way;
+	bool ahead;
 };
 
 static size_t length_of(const char *const *keys, const size_t *lengths, size_t i)
@@ -24,66 +24,55 @@ static size_t length_of(const char *const *keys, const size_t *lengths, size_t i
 static struct fs_key key_of(const flagstore *store, const char *bytes, size_t length)
 {
 	if (fs_key_usual(length))
-		return (struct fs_key){bytes, length, fs_hash_usual(store->seed, bytes, length)};
+		return (struct fs_key){bytes, length, fs_hash_usual(&store->salt, bytes, length)};
 	if (length < 1 || length > FLAGSTORE_KEY_MAX)
 		return (struct fs_key){bytes, 0, 0};
 	return (struct fs_key){bytes, length, fs_hash(store->seed, bytes, length)};
 }
 
-/* Loads what leads to the key's tags, and fetches these and the slot where it most likely is. */
-static void set_out(const flagstore *store, struct way *way)
+static void set_out(const flagstore *store, struct traveller *traveller)
 {
-	const _Atomic uint64_t *entry = fs_entry_of(store, fs_shard_of(store, way->key.hash), way->key.hash);
-
-	way->view.count = 0;
-	if (!way->key.length || !entry || !fs_bucket_view(store, atomic_load_explicit(entry, memory_order_acquire), &way->view)) {
-		way->view.count = 0;
-		return;
-	}
-	way->preferred = fs_hash_slot(way->key.hash, way->view.count);
-	__builtin_prefetch(&way->view.bucket->tags[way->preferred / FS_GROUP]);
-	__builtin_prefetch(&way->view.slots[way->preferred]);
+	traveller->ahead = traveller->key.length && fs_set_out(store, traveller->key.hash, &traveller->way);
+	if (traveller->ahead)
+		__builtin_prefetch(traveller->way.group);
 }
 
-/* Looks at the tags and fetches the slot where it is, if in the first group. */
-static void go_on(const struct way *way)
+static void come_near(struct traveller *traveller)
 {
-	uint64_t equal;
-	uint32_t group = way->preferred / FS_GROUP;
-
-	if (!way->view.count)
+	if (!traveller->ahead)
 		return;
-	equal = fs_tags_equal(atomic_load_explicit(&way->view.bucket->tags[group], memory_order_relaxed), fs_hash_tag(way->key.hash));
-	if (equal)
-		__builtin_prefetch(&way->view.slots[group * FS_GROUP + (uint32_t)__builtin_ctzll(equal) / 8]);
+	fs_come_near(&traveller->way, traveller->key.hash);
+	if (traveller->way.marks)
+		__builtin_prefetch(fs_slot_marked(traveller->way.slots, traveller->way.marks));
 }
 
-static bool arrive(const flagstore *store, const struct fs_key *key)
+static bool arrive(const flagstore *store, const struct traveller *traveller)
 {
 	struct fs_found found;
 	int outcome = FS_UNUSUAL;
 
-	if (!key->length)
+	if (!traveller->key.length)
 		return false;
-	if (fs_key_usual(key->length))
-		outcome = fs_find_usual(store, *key, &found);
+	if (traveller->ahead && fs_key_usual(traveller->key.length))
+		outcome = fs_arrive(store, &traveller->way, traveller->key, &found);
 	if (outcome == FS_UNUSUAL)
-		outcome = (int)fs_find(store, key, &found);
+		outcome = (int)fs_find(store, &traveller->key, &found);
 	return outcome == FS_FOUND && fs_word_value(found.word);
 }
 
 static void get_together(const flagstore *store, const char *const *keys, const size_t *lengths, size_t count, bool *values)
 {
-	struct way ways[AT_ONCE];
+	struct traveller travellers[AT_ONCE];
 
+	/* A loop for each step: the shorter its body, the more keys are on their way at once. */
 	for (size_t i = 0; i < count; i++)
-		ways[i].key = key_of(store, keys[i], length_of(keys, lengths, i));
+		travellers[i].key = key_of(store, keys[i], length_of(keys, lengths, i));
 	for (size_t i = 0; i < count; i++)
-		set_out(store, &ways[i]);
+		set_out(store, &travellers[i]);
 	for (size_t i = 0; i < count; i++)
-		go_on(&ways[i]);
+		come_near(&travellers[i]);
 	for (size_t i = 0; i < count; i++)
-		values[i] = arrive(store, &ways[i].key);
+		values[i] = arrive(store, &travellers[i]);
 }
 
 void flagstore_get_many(const flagstore *store, const char *const *keys, const size_t *lengths, size_t count, bool *values)

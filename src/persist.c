@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -224,7 +225,7 @@ int fs_flush_commit(struct fs_persister *persister, struct fs_disk_use *use, str
 
 	*meta = (struct fs_disk_meta){.position = position, .time_ms = fs_now_ms()};
 	memcpy(meta->uuid, store->constants.uuid, sizeof meta->uuid);
-	strlcpy(meta->path, store->path, sizeof meta->path);
+	snprintf(meta->path, sizeof meta->path, "%s", store->path);
 	error = fs_disk_write_meta(use, meta);
 	/* With its memory gone, the journal says nothing. */
 	if (!error)
@@ -580,7 +581,7 @@ int fs_persist_rest(flagstore *store)
 
 	if (!persister || store->persistence.durability != FLAGSTORE_SYNC || is_durable(store, seen_end(store)))
 		return FLAGSTORE_OK;
-	fs_seat_does(fs_own_seat(store), FLAGSTORE_SYNCING, UINT32_MAX, 0);
+	fs_seat_does(fs_own_seat(store), FLAGSTORE_SYNCING, UINT32_MAX, fs_monotonic_ns());
 	/* Trying a disk that was sick may take long. It is for the lent threads, if there are any. */
 	if (persister->threaded && fs_breaker_state(store) != FLAGSTORE_BREAKER_CLOSED)
 		error = too_late(store);
@@ -602,6 +603,14 @@ int flagstore_sync(flagstore *store, int timeout_ms)
 	if (!persister)
 		return fs_fail(FLAGSTORE_ENOMEMORY, "segment %s: there is no memory, or no descriptor, to write to LMDB", store->path);
 	return await_durable(persister, seen_end(store), timeout_ms);
+}
+
+void fs_persist_try(flagstore *store)
+{
+	struct fs_persister *persister = fs_entered(store) ? persister_of(store) : NULL;
+
+	if (persister)
+		(void)flush_if_free(persister);
 }
 
 int fs_persist_make_room(flagstore *store)

@@ -34,11 +34,17 @@ int fs_persist_create(flagstore *store);
 /* What an attached segment says of it, checked. Errors: ECORRUPT. */
 int fs_persist_attach(flagstore *store, bool writable);
 
+/* Whether a header says where the flags are kept. */
+bool fs_persistence_sound(const struct fs_persistence *persistence);
+
 /* Before the store is closed: ends the thread, and writes what there is, if that can be done. */
 void fs_persist_leave(flagstore *store);
 
 /* The rest of a write, with no lock held: see fs_persisted(). */
 int fs_persist_rest(flagstore *store);
+
+/* Writes what there is, unless somebody else is just writing; failures are the breaker's. */
+void fs_persist_try(flagstore *store);
 
 /* Makes room in the journal, which was found full. Errors: ETIMEDOUT, EREFUSED. */
 int fs_persist_make_room(flagstore *store);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -40,6 +41,13 @@ static uint64_t check_of(const struct fs_persistence *persistence)
 
 /* -------------------------------------------------------------------------------------------------- attaching */
 
+bool fs_persistence_sound(const struct fs_persistence *persistence)
+{
+	return persistence->check == check_of(persistence) &&
+	       (persistence->durability == FLAGSTORE_ASYNC || persistence->durability == FLAGSTORE_SYNC) && persistence->on_failure <= FLAGSTORE_REFUSE &&
+	       persistence->flush_interval_ms && persistence->directory[0] == '/' && memchr(persistence->directory, 0, sizeof persistence->directory);
+}
+
 int fs_persist_attach(flagstore *store, bool writable)
 {
 	const struct fs_persistence *said = &fs_header(store)->persistence;
@@ -48,9 +56,7 @@ int fs_persist_attach(flagstore *store, bool writable)
 	if (!(store->constants.feature_incompatible & FS_FEATURE_JOURNAL))
 		return FLAGSTORE_OK;
 	*persistence = *said;
-	if (persistence->check != check_of(persistence) || (persistence->durability != FLAGSTORE_ASYNC && persistence->durability != FLAGSTORE_SYNC) ||
-	    persistence->on_failure > FLAGSTORE_REFUSE || !persistence->flush_interval_ms || persistence->directory[0] != '/' ||
-	    !memchr(persistence->directory, 0, sizeof persistence->directory) || !fs_journal(store)) {
+	if (!fs_persistence_sound(persistence) || !fs_journal(store)) {
 		memset(persistence, 0, sizeof *persistence);
 		return fs_fail(FLAGSTORE_ECORRUPT, "segment %s has a damaged header: it does not say where its flags are kept, or has no journal",
 		               store->path);
@@ -110,7 +116,7 @@ static int take_over(flagstore *store, struct fs_disk *disk)
 	if (!error) {
 		meta = (struct fs_disk_meta){.time_ms = fs_now_ms()};
 		memcpy(meta.uuid, store->constants.uuid, sizeof meta.uuid);
-		strlcpy(meta.path, store->path, sizeof meta.path);
+		snprintf(meta.path, sizeof meta.path, "%s", store->path);
 		error = fs_disk_write_meta(&use, &meta);
 	}
 	if (!error)
@@ -132,13 +138,27 @@ static int claim(flagstore *store, struct fs_disk *disk)
 	return error == FS_DISK_AGAIN ? fs_fail(FLAGSTORE_EPERSIST, "%s can't be enlarged", store->persistence.directory) : error;
 }
 
+/* Those who may write the segment may write there, whatever the umask. Only what is ours can be changed; what can't stays as it is. */
+static void share(const flagstore *store, mode_t mode, gid_t group)
+{
+	static const char *const names[] = {"", "/data.mdb", "/lock.mdb"};
+	char path[FS_DIRECTORY_PATH + 16];
+
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		snprintf(path, sizeof path, "%s%s", store->persistence.directory, names[i]);
+		if (chown(path, (uid_t)-1, group) == 0)
+			(void)chmod(path, i ? mode : mode | (mode & 0440) >> 2);
+	}
+}
+
 int fs_persist_create(flagstore *store)
 {
 	struct fs_header *header = fs_header_writable(store);
 	struct fs_persistence *persistence = &store->persistence;
 	struct fs_disk *disk;
 	struct fs_journal *journal;
-	struct stat file;
+	struct stat file = {.st_mode = 0600}, directory;
+	bool made;
 	int error = fs_room_take_journal(store);
 
 	if (error)
@@ -150,9 +170,13 @@ int fs_persist_create(flagstore *store)
 	persistence->check = check_of(persistence);
 	header->persistence = *persistence;
 	FS_POINT("persistence noted");
-	error = fs_disk_open(persistence->directory, FS_DISK_DIRECTORY, true, fstat(store->fd, &file) == 0 ? file.st_mode & 0660 : 0600, &disk);
+	made = stat(persistence->directory, &directory) != 0;
+	(void)fstat(store->fd, &file);
+	error = fs_disk_open(persistence->directory, FS_DISK_DIRECTORY, true, file.st_mode & 0660, &disk);
 	if (error)
 		return error;
+	if (made)
+		share(store, file.st_mode & 0660, file.st_gid);
 	/* The table is filled without the journal: what comes from LMDB need not go there. */
 	error = claim(store, disk);
 	fs_disk_close(disk);

@@ -1,18 +1,23 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * Copyright (c) The flagstore authors
  *
- * repair.c: a damaged table made sound again. Expects no lock and takes them all, in ascending order.
+ * repair.c: a damaged table made sound again. Expects all locks.
  *
  * What is believed is the slot: its check value binds key, hash and incarnation together. All the rest (tags, counts, links, which lines
  * belong to what) is made from slots anew. In this order, so that no block is taken before it is known which are free:
  * 1. directories and buckets that can't be are cut out of the table; each slot of the others is judged: kept, sealed, or put aside
  * 2. tags are rebuilt; of two copies of a flag the older one is put aside
- * 3. what is in use is known now: free lists are cut where they go wrong, and lines that belong to nothing become free key cells, after
- *    flags that stand in them have been noted
- * 4. parts of the table that were cut out get fresh buckets, and every flag that was noted and that a search does not find is inserted
+ * 3. what is in use is known now: free lists are cut where they go wrong, and lines that belong to nothing become free blocks, after flags
+ *    that stand in them have been noted. What is a bucket by all that stands there is a free bucket of the shard whose flags it had. Lines
+ *    at the end of the heap that were never used are not of the heap. The rest becomes key cells
+ * 4. parts of the table that were cut out get buckets, and every flag that was noted and that a search does not find is inserted
  *
  * Readers go on: a flag that they find stays where it is, and its word LIVE. Lines that belong to nothing are zeroed before they become
- * cells, so that a handle that still looks there finds no flag and searches again. */
+ * something else, so that a handle that still looks there finds no flag and searches again. Cells are what it may find there later without
+ * harm: where it expects a life, which is a small number, there is text.
+ *
+ * Writers without the lock may go on, too, so what was judged may be another thing a moment later: no place is used as an index, and no
+ * key hashed, that was not checked in the same breath. */
 #include "repair.h"
 
 #include <stdarg.h>
@@ -22,6 +27,7 @@
 #include "change.h"
 #include "error.h"
 #include "grow.h"
+#include "journal.h"
 #include "recover.h"
 #include "redo.h"
 #include "seat.h"
@@ -36,6 +42,7 @@ struct noted {
 	size_t length;
 	bool value;
 	char key[FLAGSTORE_KEY_MAX];
+	unsigned char bytes[FS_LINE]; /* of the slot in which it stood */
 };
 
 struct repair {
@@ -47,7 +54,7 @@ struct repair {
 	size_t noted_count, noted_room;
 	uint32_t shard; /* being worked at; UINT32_MAX: none */
 	fs_line end;    /* of what is in use */
-	bool no_memory;
+	bool no_memory, not_kept;
 };
 
 /* ----------------------------------------------------------------------------------------------------- telling */
@@ -69,35 +76,46 @@ static void __attribute__((format(printf, 3, 4))) fixed(struct repair *repair, c
 	             repair->argument);
 }
 
-static void tell_slot(struct repair *repair, enum fs_repair_kind kind, const struct fs_slot *slot, const char *text)
+static void copy_bytes(const struct fs_slot *slot, unsigned char bytes[FS_LINE])
+{
+	for (size_t i = 0; i < FS_LINE; i++)
+		bytes[i] = __atomic_load_n((const unsigned char *)slot + i, __ATOMIC_RELAXED);
+}
+
+/* False when what stands in the slot could not be kept: then it must stay there. */
+static bool tell_slot(struct repair *repair, enum fs_repair_kind kind, const struct fs_slot *slot, const char *text)
 {
 	char key[FLAGSTORE_KEY_MAX];
 	unsigned char bytes[FS_LINE];
 	size_t length = fs_slot_copy_key(repair->store, slot, key);
+	bool kept;
 
-	for (size_t i = 0; i < FS_LINE; i++)
-		bytes[i] = __atomic_load_n((const unsigned char *)slot + i, __ATOMIC_RELAXED);
-	repair->told(&(struct fs_repair_done){.kind = kind,
-	                                      .shard = repair->shard,
-	                                      .offset = offset_of(repair, slot),
-	                                      .text = text,
-	                                      .key = length ? key : NULL,
-	                                      .length = length,
-	                                      .value = fs_word_value(atomic_load_explicit(&slot->word, memory_order_relaxed)),
-	                                      .bytes = bytes},
-	             repair->argument);
+	copy_bytes(slot, bytes);
+	kept = repair->told(&(struct fs_repair_done){.kind = kind,
+	                                             .shard = repair->shard,
+	                                             .offset = offset_of(repair, slot),
+	                                             .text = text,
+	                                             .key = length ? key : NULL,
+	                                             .length = length,
+	                                             .value = fs_word_value(atomic_load_explicit(&slot->word, memory_order_relaxed)),
+	                                             .bytes = bytes},
+	                    repair->argument);
+	repair->not_kept |= !kept;
+	return kept;
 }
 
 static void tell_noted(struct repair *repair, enum fs_repair_kind kind, const struct noted *noted, const char *text)
 {
-	repair->told(&(struct fs_repair_done){.kind = kind,
-	                                      .shard = noted->shard,
-	                                      .offset = noted->offset,
-	                                      .text = text,
-	                                      .key = noted->key,
-	                                      .length = noted->length,
-	                                      .value = noted->value},
-	             repair->argument);
+	if (!repair->told(&(struct fs_repair_done){.kind = kind,
+	                                           .shard = noted->shard,
+	                                           .offset = noted->offset,
+	                                           .text = text,
+	                                           .key = noted->key,
+	                                           .length = noted->length,
+	                                           .value = noted->value,
+	                                           .bytes = noted->bytes},
+	                  repair->argument))
+		repair->not_kept = true;
 }
 
 /* ----------------------------------------------------------------------------------------------- small repairs */
@@ -179,6 +197,7 @@ static void note(struct repair *repair, const struct fs_slot *slot, const char *
 	*noted = (struct noted){.shard = repair->shard, .offset = offset_of(repair, slot), .length = length, .value = value};
 	noted->stamp = atomic_load_explicit(&slot->stamp, memory_order_relaxed);
 	memcpy(noted->key, key, length);
+	copy_bytes(slot, noted->bytes);
 }
 
 /* The slot holds no flag any more. Its cell, if it names one, is not given back: who knows whose it is. It becomes free as a line that
@@ -217,7 +236,7 @@ static void seal(struct repair *repair, const struct fs_shard *shard, struct fs_
 
 static bool in_charge(const struct repair *repair, uint64_t hash, uint64_t position, uint32_t depth)
 {
-	return fs_hash_shard(hash, repair->store->shard_bits) == repair->shard && fs_hash_index(hash, depth) == position >> (32 - depth);
+	return fs_hash_shard(hash, repair->store->shard_count) == repair->shard && fs_hash_index(hash, depth) == position >> (32 - depth);
 }
 
 static void tidy_key_rest(struct repair *repair, const struct fs_slot *slot)
@@ -248,8 +267,8 @@ static void judge_flag(struct repair *repair, const struct fs_shard *shard, cons
 	bool here, sound;
 
 	if (!fs_key_valid(key, length)) {
-		tell_slot(repair, FS_REPAIR_QUARANTINE, slot, "it had no valid key");
-		put_aside(repair, view, place);
+		if (tell_slot(repair, FS_REPAIR_QUARANTINE, slot, "it had no valid key"))
+			put_aside(repair, view, place);
 		return;
 	}
 	hash = fs_hash(store->seed, key, length);
@@ -257,14 +276,8 @@ static void judge_flag(struct repair *repair, const struct fs_shard *shard, cons
 	sound = fs_identity(hash, word) == identity;
 	/* The whole hash decides shard, bucket and tag: all three right by chance is one in thousands, and more. */
 	if (!sound && !(here && ((uint32_t)identity == (uint32_t)hash || fs_tag_at(view->bucket, place) == fs_hash_tag(hash)))) {
-		tell_slot(repair, FS_REPAIR_QUARANTINE, slot, "key, hash and life did not belong together");
-		put_aside(repair, view, place);
-		return;
-	}
-	if (length > FS_KEY_INLINE && !meet(repair, (fs_line)atomic_load_explicit(&slot->key[FS_KEY_CELL], memory_order_relaxed), fs_cell_lines(length))) {
-		/* The other flag of the cell has it. */
-		note(repair, slot, key, length, fs_word_value(word));
-		put_aside(repair, view, place);
+		if (tell_slot(repair, FS_REPAIR_QUARANTINE, slot, "key, hash and life did not belong together"))
+			put_aside(repair, view, place);
 		return;
 	}
 	if (!here) {
@@ -277,7 +290,7 @@ static void judge_flag(struct repair *repair, const struct fs_shard *shard, cons
 	tidy_key_rest(repair, slot);
 	if (!sound || word & FS_RESERVED_MASK ||
 	    (word & FS_INCARNATION_MASK) >> FS_INCARNATION_SHIFT > atomic_load_explicit(&shard->births, memory_order_relaxed)) {
-		tell_slot(repair, FS_REPAIR_SEALED, slot, "its check value, or its life, was wrong; the flag is kept");
+		(void)tell_slot(repair, FS_REPAIR_SEALED, slot, "its check value, or its life, was wrong; the flag is kept");
 		seal(repair, shard, fs_writable(repair->store, slot), hash);
 	}
 	/* Nobody is at work: what is FROZEN was left so. */
@@ -297,8 +310,8 @@ static void judge_rest(struct repair *repair, const struct fs_bucket_view *view,
 	bool traces = fs_slot_key_length(slot) && (tag >= FS_TAG_FIRST || (fs_word_state(word) == FS_EMPTY && word));
 
 	/* A flag may have been here whose state was overwritten, or that somebody deleted half. No search finds it. */
-	if (traces)
-		tell_slot(repair, FS_REPAIR_QUARANTINE, slot, "its word says that it holds no flag, and its tag or word says that it did");
+	if (traces && !tell_slot(repair, FS_REPAIR_QUARANTINE, slot, "its word says that it holds no flag, and its tag or word says that it did"))
+		return;
 	if (fs_word_state(word) == FS_EMPTY)
 		set64(repair, &slot->word, 0, "the word of an empty slot");
 	else if (word & FS_RESERVED_MASK)
@@ -343,6 +356,8 @@ static void rebuild_tags(struct repair *repair, const struct fs_bucket_view *vie
 		if (!fs_word_holds(atomic_load_explicit(&view->slots[i].word, memory_order_relaxed)))
 			continue;
 		length = fs_slot_copy_key(repair->store, &view->slots[i], key);
+		if (!fs_key_valid(key, length))
+			continue;
 		hash = fs_hash(repair->store->seed, key, length);
 		if (fs_tag_at(bucket, i) != fs_hash_tag(hash)) {
 			fixed(repair, bucket, "the tag of slot %u was %u and is %u", i, fs_tag_at(bucket, i), fs_hash_tag(hash));
@@ -379,8 +394,27 @@ static void drop_duplicates(struct repair *repair, const struct fs_bucket_view *
 		/* Both are in the bucket that is in charge. */
 		if (found.slot >= view->slots && found.slot < view->slots + view->count && is_newer(&view->slots[i], found.slot))
 			loser = (uint32_t)(found.slot - view->slots);
-		tell_slot(repair, FS_REPAIR_DROPPED, &view->slots[loser], "the flag existed twice; this is the older one");
-		put_aside(repair, view, loser);
+		if (tell_slot(repair, FS_REPAIR_DROPPED, &view->slots[loser], "the flag existed twice; this is the older one"))
+			put_aside(repair, view, loser);
+	}
+}
+
+/* Only now, when it is known which slots stay: the cell of one that was put aside belongs to nothing. */
+static void claim_cells(struct repair *repair, const struct fs_bucket_view *view)
+{
+	for (uint32_t i = 0; i < view->count; i++) {
+		const struct fs_slot *slot = &view->slots[i];
+		uint64_t word = atomic_load_explicit(&slot->word, memory_order_relaxed);
+		fs_line cell = (fs_line)atomic_load_explicit(&slot->key[FS_KEY_CELL], memory_order_relaxed);
+		char key[FLAGSTORE_KEY_MAX];
+		size_t length = fs_slot_copy_key(repair->store, slot, key);
+
+		if (!fs_word_holds(word) || length <= FS_KEY_INLINE || !fs_at(repair->store, cell, fs_cell_lines(length)) ||
+		    meet(repair, cell, fs_cell_lines(length)))
+			continue;
+		/* The other flag of the cell has it. */
+		note(repair, slot, key, length, fs_word_value(word));
+		put_aside(repair, view, i);
 	}
 }
 
@@ -411,6 +445,7 @@ static void mend_bucket(struct repair *repair, const struct fs_shard *shard, con
 	}
 	rebuild_tags(repair, view);
 	drop_duplicates(repair, view);
+	claim_cells(repair, view);
 	(void)recount(repair, view);
 }
 
@@ -580,13 +615,63 @@ static void recount_shard(struct repair *repair, const struct fs_shard *shard)
 
 /* --------------------------------------------------------------------------------------------------------- heap */
 
-/* Lines that belong to nothing: flags that stand in them are noted, and then they are free. */
-static void free_gap(struct repair *repair, fs_line from, fs_line to)
+/* How well the lines are a bucket: its slots that prove themselves, with the tag that says so. 0: they are none. */
+static uint32_t proofs(const struct repair *repair, const struct fs_bucket_view *view, uint32_t *shard)
 {
-	struct fs_shard *shard = fs_shard_writable(repair->store, 0);
+	const flagstore *store = repair->store;
+	uint32_t right = 0, wrong = 0, occupied = 0;
 
-	repair->shard = UINT32_MAX;
-	fixed(repair, repair->store->map + (size_t)from * FS_LINE, "%u lines belonged to nothing; they are free now", to - from);
+	for (uint32_t i = 0; i < view->count; i++) {
+		const struct fs_slot *slot = &view->slots[i];
+		uint64_t word = atomic_load_explicit(&slot->word, memory_order_relaxed), hash;
+		uint8_t tag = fs_tag_at(view->bucket, i);
+		char key[FLAGSTORE_KEY_MAX];
+		size_t length;
+
+		occupied += tag != FS_TAG_EMPTY;
+		if (!fs_word_holds(word)) {
+			wrong += tag >= FS_TAG_FIRST || (fs_word_state(word) == FS_EMPTY && word);
+			continue;
+		}
+		length = fs_slot_copy_key(store, slot, key);
+		hash = fs_key_valid(key, length) ? fs_hash(store->seed, key, length) : 0;
+		if (!hash || fs_identity(hash, word) != atomic_load_explicit(&slot->identity, memory_order_relaxed) || tag != fs_hash_tag(hash)) {
+			wrong++;
+			continue;
+		}
+		*shard = fs_hash_shard(hash, store->shard_count);
+		right++;
+	}
+	return right > wrong && atomic_load_explicit(&view->bucket->occupied, memory_order_relaxed) == occupied ? right : 0;
+}
+
+/* The bucket that stands at the line and ends before the other one, as a block; 0: none does. */
+static fs_block bucket_at(const struct repair *repair, fs_line line, fs_line end, uint32_t *shard)
+{
+	fs_block found = 0;
+	uint32_t most = 0;
+
+	for (uint32_t class = 0; class < FS_BUCKET_CLASSES; class++) {
+		struct fs_bucket_view view;
+		uint32_t occupied, owner = 0, seen;
+
+		if (fs_bucket_classes[class].lines > end - line || !fs_bucket_view(repair->store, fs_dir_word(0, line, class, 0), &view))
+			break;
+		occupied = atomic_load_explicit(&view.bucket->occupied, memory_order_relaxed);
+		if (__atomic_load_n(&view.bucket->reserved, __ATOMIC_RELAXED) || !occupied || occupied > view.count)
+			continue;
+		seen = proofs(repair, &view, &owner);
+		if (seen <= most)
+			continue;
+		most = seen;
+		found = fs_block_make(line, FS_KIND_BUCKET + class);
+		*shard = owner;
+	}
+	return found;
+}
+
+static void note_flags(struct repair *repair, fs_line from, fs_line to)
+{
 	for (fs_line line = from; line < to; line++) {
 		const struct fs_slot *slot = fs_at(repair->store, line, 1);
 		uint64_t word = slot ? atomic_load_explicit(&slot->word, memory_order_relaxed) : 0;
@@ -597,19 +682,66 @@ static void free_gap(struct repair *repair, fs_line from, fs_line to)
 		    fs_identity(fs_hash(repair->store->seed, key, length), word) == atomic_load_explicit(&slot->identity, memory_order_relaxed))
 			note(repair, slot, key, length, fs_word_value(word));
 	}
-	for (fs_line line = from; line < to; line++) {
-		_Atomic uint64_t *words = fs_writable(repair->store, repair->store->map + (size_t)line * FS_LINE);
+}
 
-		for (int i = 0; i < (int)(FS_LINE / 8); i++)
-			atomic_store_explicit(&words[i], 0, memory_order_relaxed);
-	}
+static void zero_lines(struct repair *repair, fs_line from, fs_line to)
+{
+	_Atomic uint64_t *words = fs_writable(repair->store, repair->store->map + (size_t)from * FS_LINE);
+
+	for (size_t i = 0; i < (size_t)(to - from) * (FS_LINE / 8); i++)
+		atomic_store_explicit(&words[i], 0, memory_order_relaxed);
+}
+
+static void give(struct repair *repair, uint32_t shard, fs_block block)
+{
+	zero_lines(repair, fs_block_line(block), fs_block_line(block) + fs_kind_lines(fs_block_kind(block)));
+	(void)meet(repair, fs_block_line(block), fs_kind_lines(fs_block_kind(block)));
+	fs_block_give(repair->store, fs_shard_writable(repair->store, shard), block);
+}
+
+/* By turns, so that all shards have some. */
+static void give_cells(struct repair *repair, fs_line from, fs_line to)
+{
+	if (from < to)
+		fixed(repair, repair->store->map + (size_t)from * FS_LINE, "%u lines belonged to nothing; they are free for keys now", to - from);
 	while (from < to) {
 		uint32_t lines = to - from < FS_CELL_KINDS ? to - from : FS_CELL_KINDS;
 
-		fs_block_give(repair->store, shard, fs_block_make(from, FS_KIND_CELL + lines - 1));
-		meet(repair, from, lines);
+		give(repair, from % repair->store->constants.shards, fs_block_make(from, FS_KIND_CELL + lines - 1));
 		from += lines;
 	}
+}
+
+/* Lines that belong to nothing. */
+static void free_gap(struct repair *repair, fs_line from, fs_line to)
+{
+	fs_line rest = from;
+
+	note_flags(repair, from, to);
+	for (fs_line line = from; line < to;) {
+		uint32_t shard = 0;
+		fs_block block = bucket_at(repair, line, to, &shard);
+
+		if (!block) {
+			line++;
+			continue;
+		}
+		give_cells(repair, rest, line);
+		fixed(repair, repair->store->map + (size_t)line * FS_LINE, "a bucket belonged to nothing; it is free for shard %u now", shard);
+		give(repair, shard, block);
+		rest = line += fs_kind_lines(fs_block_kind(block));
+	}
+	give_cells(repair, rest, to);
+}
+
+static bool is_unused(const struct repair *repair, fs_line line)
+{
+	const _Atomic uint64_t *words = (const void *)(repair->store->map + (size_t)line * FS_LINE);
+
+	for (size_t i = 0; i < FS_LINE / 8; i++)
+		if (atomic_load_explicit(&words[i], memory_order_relaxed))
+			return false;
+	return true;
 }
 
 static void mend_heap(struct repair *repair)
@@ -623,6 +755,8 @@ static void mend_heap(struct repair *repair)
 	/* What is in use is not behind the end; how much was taken beyond that, nobody knows if the word is wrong. */
 	if (end < repair->end || end > room || end > store->max_lines)
 		end = repair->end;
+	while (end > repair->end && is_unused(repair, end - 1))
+		end--;
 	if (owner > store->constants.shards || !owner != (end == store->heap_start))
 		owner = end == store->heap_start ? 0 : 1;
 	set64(repair, &header->heap, owner << FS_HEAP_OWNER_SHIFT | end, "the end of the heap");
@@ -681,6 +815,16 @@ static void mend_header(struct repair *repair)
 
 /* ---------------------------------------------------------------------------------------------------- insertion */
 
+/* The largest bucket that the shard has free: more likely than not what an entry led to that was cut out. So its flags find room in a segment
+ * that has none to give. */
+static uint32_t free_class(const struct fs_shard *shard)
+{
+	for (uint32_t class = FS_BUCKET_CLASSES; class-- > 0;)
+		if (atomic_load_explicit(&shard->free[FS_KIND_BUCKET + class], memory_order_relaxed))
+			return class;
+	return 0;
+}
+
 /* A bucket for an entry that was cut out. */
 static int fill_entry(struct repair *repair, struct fs_shard *shard, const _Atomic uint64_t *entry, uint32_t depth)
 {
@@ -688,9 +832,10 @@ static int fill_entry(struct repair *repair, struct fs_shard *shard, const _Atom
 	struct fs_bucket_view view;
 	struct fs_bucket *bucket;
 	fs_block block;
-	int error = fs_block_take(store, shard, FS_KIND_BUCKET, 0, &block);
+	uint32_t class = free_class(shard);
+	int error = fs_block_take(store, shard, FS_KIND_BUCKET + class, 0, &block);
 
-	if (error || !fs_bucket_view(store, fs_dir_word(0, fs_block_line(block), 0, 0), &view))
+	if (error || !fs_bucket_view(store, fs_dir_word(0, fs_block_line(block), class, 0), &view))
 		return error ? error : fs_fail(FLAGSTORE_ECORRUPT, "segment %s: a free bucket does not exist", store->path);
 	bucket = fs_writable(store, view.bucket);
 	/* As a taken bucket is cleaned in grow.c: late readers may still be looking at it. */
@@ -703,7 +848,7 @@ static int fill_entry(struct repair *repair, struct fs_shard *shard, const _Atom
 	atomic_store_explicit(&bucket->occupied, 0, memory_order_relaxed);
 	atomic_store_explicit(&bucket->live, 0, memory_order_relaxed);
 	/* release: pairs with the readers' acquire load; they see the bucket empty. */
-	atomic_store_explicit((_Atomic uint64_t *)fs_writable(store, entry), fs_dir_word(0, fs_block_line(block), 0, depth), memory_order_release);
+	atomic_store_explicit((_Atomic uint64_t *)fs_writable(store, entry), fs_dir_word(0, fs_block_line(block), class, depth), memory_order_release);
 	return FLAGSTORE_OK;
 }
 
@@ -750,7 +895,7 @@ static void settle(struct repair *repair, const struct noted *noted)
 	if (fs_find(repair->store, &key, &found) != FS_FOUND) {
 		bool inserted = insert(repair, noted, &key) == FLAGSTORE_OK;
 
-		tell_noted(repair, inserted ? FS_REPAIR_MOVED : FS_REPAIR_LOST, noted,
+		tell_noted(repair, inserted ? FS_REPAIR_MOVED : FS_REPAIR_NO_ROOM, noted,
 		           inserted ? "no search found it; it is where it belongs now" : "no search found it, and there is no room where it belongs");
 		return;
 	}
@@ -797,8 +942,7 @@ static void mend_all(struct repair *repair)
 	}
 }
 
-/* What the next writer of each shard would do, if the last one died in it. */
-static void recover_privately(flagstore *store)
+void fs_repair_recover(flagstore *store)
 {
 	for (uint32_t i = 0; i < store->constants.shards; i++) {
 		struct fs_shard *shard = fs_shard_writable(store, i);
@@ -811,30 +955,50 @@ static void recover_privately(flagstore *store)
 	}
 }
 
-int fs_repair(flagstore *store, bool private, fs_repair_told *told, void *argument)
+static void leave_all(flagstore *store, uint32_t entered)
+{
+	for (uint32_t i = 0; i < entered; i++)
+		fs_leave(store, i);
+}
+
+int fs_repair_begin(flagstore *store)
+{
+	struct fs_deadline deadline = {.set = false};
+	int error = FLAGSTORE_OK;
+
+	fs_entered(store);
+	for (uint32_t i = 0; i < store->constants.shards; i++) {
+		error = fs_enter_locked(store, i, &deadline);
+		if (error) {
+			leave_all(store, i);
+			break;
+		}
+	}
+	return fs_unless_lost(store, error);
+}
+
+void fs_repair_end(flagstore *store)
+{
+	leave_all(store, store->constants.shards);
+}
+
+int fs_repair(flagstore *store, fs_repair_told *told, void *argument)
 {
 	struct repair repair = {.store = store, .told = told, .argument = argument, .end = store->heap_start};
-	struct fs_deadline deadline = {.set = false};
-	uint32_t entered = 0;
 	int error = FLAGSTORE_OK;
 
 	repair.met = calloc((size_t)store->max_lines / 8 + 1, 1);
 	if (!repair.met)
 		return fs_fail(FLAGSTORE_ENOMEMORY, "there is no memory to repair segment %s", store->path);
-	if (private)
-		recover_privately(store);
-	else
-		fs_entered(store);
-	while (!private && !error && entered < store->constants.shards) {
-		error = fs_enter_locked(store, entered, &deadline);
-		entered += !error;
-	}
-	if (!error)
-		mend_all(&repair);
-	for (uint32_t i = 0; i < entered; i++)
-		fs_leave(store, i);
+	mend_all(&repair);
+	/* What a repair changes is no change that the journal has. */
+	if (store->journal)
+		fs_journal_distrust(store);
 	free(repair.met);
 	free(repair.noted);
+	if (repair.not_kept)
+		error = fs_fail(FLAGSTORE_ESYSTEM, "what stands in slots of segment %s that can't be believed could not be kept, so it was left there",
+		                store->path);
 	if (!error && repair.no_memory)
 		error = fs_fail(FLAGSTORE_ENOMEMORY, "there was no memory for all the flags of segment %s that were found", store->path);
 	return fs_unless_lost(store, error);

@@ -13,7 +13,7 @@ enum fs_repair_kind {
 	FS_REPAIR_MOVED,      /* a flag that no search found: put where it belongs */
 	FS_REPAIR_DROPPED,    /* a second copy of a flag, older than the one that is kept */
 	FS_REPAIR_QUARANTINE, /* what stood in a slot that can't be believed; no search found it either */
-	FS_REPAIR_LOST,       /* a flag that was readable, or sound, and for which there is no room */
+	FS_REPAIR_NO_ROOM,       /* a flag that was readable, or sound, and for which there is no room */
 };
 
 /* One thing that was done. The slot's bytes are as they were before. */
@@ -28,12 +28,21 @@ struct fs_repair_done {
 	const unsigned char *bytes; /* of the slot, FS_LINE of them; NULL: not about a slot */
 };
 
-typedef void fs_repair_told(const struct fs_repair_done *done, void *argument);
+/* Called before the slot is touched, under the locks. False: what stands in it could not be kept; then it is left as it is, if it is to be
+ * given up, and the repair fails in the end. */
+typedef bool fs_repair_told(const struct fs_repair_done *done, void *argument);
 
-/* Makes the segment sound. Takes all its locks, waiting for each as a write does, and keeps them until all is done; readers and flips go
- * on meanwhile. With private the store is a mapping of the process's own, of which nobody else sees anything: no lock is taken.
- * Nothing is called back that may write to the segment. A death in the middle leaves a segment to be repaired again.
- * Errors: ETIMEDOUT, ECORRUPT, ENOMEMORY, ESYSTEM. */
-int fs_repair(flagstore *store, bool private, fs_repair_told *told, void *argument);
+/* Takes all locks, in ascending order, waiting for each as a write does; readers and flips go on. What a dead writer left in the middle is
+ * restored. On an error none is held. Errors: ETIMEDOUT, ECORRUPT, ESYSTEM. */
+int fs_repair_begin(flagstore *store);
+void fs_repair_end(flagstore *store);
+
+/* For a mapping of the process's own, of which nobody else sees anything, and that was made without the locks: what the next writer of each
+ * shard would do, if the last one died in it. */
+void fs_repair_recover(flagstore *store);
+
+/* Makes the segment sound. Expects all locks, or a mapping of the process's own. Nothing is called back that may write to the segment. A
+ * death in the middle leaves a segment to be repaired again. Errors: ENOMEMORY. */
+int fs_repair(flagstore *store, fs_repair_told *told, void *argument);
 
 #endif

@@ -15,7 +15,7 @@ struct fs_thread {
 	uint64_t life;        /* struct fs_entered */
 	struct fs_seat *seat; /* in the writable mapping; NULL: none was left */
 	uint64_t mark;        /* writer mark */
-	/* the write under way */
+	/* the write under way, for the guard; a flip that takes no lock is noted when the guard audits */
 	const void *site;     /* where the library was called */
 	const struct fs_key *key; /* NULL: several, or none */
 	enum flagstore_operation operation;

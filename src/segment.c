@@ -75,14 +75,6 @@ int fs_reopen(const flagstore *store)
 	return -1;
 }
 
-int64_t fs_now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME_COARSE, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 uint64_t fs_monotonic_ns(void)
 {
 	struct timespec now;

@@ -7,8 +7,9 @@
 
 #include <limits.h>
 #include <stdbool.h>
+#include <time.h>
 
-#include "layout.h"
+#include "key.h"
 
 /* Whether this process, as opposed to the one that it was forked from, has entered the segment as a worker (worker.c). */
 struct fs_entered {
@@ -31,10 +32,11 @@ struct flagstore {
 	/* what a read needs */
 	const char *map;                 /* read-only mapping of max_bytes */
 	const struct fs_shard *shards;
-	uint64_t seed;
-	uint32_t shard_bits;
+	uint64_t shard_count;
+	struct fs_salt salt;             /* of the seed */
+	_Atomic uint32_t room;           /* lines that this process knows to be backed by the file system, from the first one on */
 	fs_line heap_start;
-	_Atomic uint32_t room;           /* lines that this process knows to be backed by the file system */
+	uint64_t seed;
 	uint32_t max_lines;              /* where the heap must end */
 	/* what a write needs */
 	char *write_map;                 /* writable mapping of the same bytes; NULL when attached read-only */
@@ -90,26 +92,28 @@ bool fs_room_take_seat(flagstore *store);
 /* The seat; NULL when it has no room yet. */
 const struct fs_seat *fs_seat_at(const flagstore *store, uint32_t index);
 
-/* True when this process knows that lines [line, line + count) are heap lines that are really backed, whatever the number is. */
-static inline bool fs_known(const flagstore *store, fs_line line, uint32_t count)
+/* True when this process knows that lines [line, line + count) are really backed, whatever the number is: there is something to read, if
+ * perhaps not of the heap. */
+static inline bool fs_backed(const flagstore *store, fs_line line, uint32_t count)
 {
-#ifdef FLAGSTORE_UNCHECKED
-	/* For the test that proves that the lack of what follows is noticed. */
-	return true;
-#endif
 	/* relaxed: the number only grows, and what it promises is kept by the kernel, not by another thread's stores */
-	return __builtin_expect(line >= store->heap_start, 1) &&
-	       __builtin_expect((uint64_t)line + count <= atomic_load_explicit(&store->room, memory_order_relaxed), 1);
+	return __builtin_expect((uint64_t)line + count <= atomic_load_explicit(&store->room, memory_order_relaxed), 1);
 }
 
-/* The address of a line that is fs_known(). */
+/* The same for heap lines. */
+static inline bool fs_known(const flagstore *store, fs_line line, uint32_t count)
+{
+	return __builtin_expect(line >= store->heap_start, 1) && fs_backed(store, line, count);
+}
+
+/* The address of a line that is fs_backed(). */
 static inline const void *fs_address(const flagstore *store, fs_line line)
 {
 	return store->map + (size_t)line * FS_LINE;
 }
 
 /* The address of lines [line, line + count) of the heap in the read-only mapping; NULL when they are not heap lines that are really
- * backed, whatever the number is. This and fs_known() are the one place where a line number becomes a pointer. Async-signal-safe. */
+ * backed, whatever the number is. This and fs_backed() are the one place where a line number becomes a pointer. Async-signal-safe. */
 static inline const void *fs_at(const flagstore *store, fs_line line, uint32_t count)
 {
 	return fs_known(store, line, count) || fs_heap_reaches(store, line, count) ? fs_address(store, line) : NULL;
@@ -178,7 +182,13 @@ uint64_t fs_ring_bytes(const struct fs_constants *constants);
 int fs_reopen(const flagstore *store);
 
 /* Milliseconds since 1970, as coarse as the kernel's tick; for times that are shown, never for decisions. */
-int64_t fs_now_ms(void);
+static inline int64_t fs_now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME_COARSE, &now);
+	return (int64_t)now.tv_sec * 1000 + (uint32_t)now.tv_nsec / 1000000;
+}
 
 /* Nanoseconds on CLOCK_MONOTONIC. */
 uint64_t fs_monotonic_ns(void);

@@ -40,15 +40,3 @@ void fs_slot_describe(const flagstore *store, const struct fs_slot *slot, uint64
 	flag->changed_ms = store->created_ms + (int64_t)(stamp >> FS_STAMP_TIME_SHIFT);
 	flag->writer = (uint32_t)(stamp >> FS_STAMP_VERSION_BITS) & ((1u << FS_STAMP_WORKER_BITS) - 1);
 }
-
-int64_t fs_slot_stamp(const flagstore *store, struct fs_slot *slot, uint64_t word)
-{
-	int64_t now = fs_now_ms(), since = now - store->created_ms;
-	uint64_t mark = fs_word_changes(word) & ((1u << FS_STAMP_VERSION_BITS) - 1);
-
-	/* A clock that was set back must not reach into other fields. */
-	atomic_store_explicit(&slot->stamp,
-	                      (uint64_t)(since < 0 ? 0 : since) << FS_STAMP_TIME_SHIFT | (uint64_t)store->worker << FS_STAMP_VERSION_BITS | mark,
-	                      memory_order_relaxed);
-	return now;
-}

@@ -104,11 +104,7 @@ static inline const char *fs_slot_key(const flagstore *store, const struct fs_sl
 
 static inline size_t fs_slot_key_length(const struct fs_slot *slot)
 {
-	uint64_t first = atomic_load_explicit(&slot->key[0], memory_order_relaxed);
-	unsigned char length;
-
-	memcpy(&length, &first, 1);
-	return length;
+	return __atomic_load_n((const unsigned char *)slot->key, __ATOMIC_RELAXED);
 }
 
 static inline uint64_t fs_differ_at(const char *one, const char *other, size_t place)
@@ -136,10 +132,18 @@ static inline bool fs_bytes_equal_usual(const char *shared, const char *bytes, s
 #ifdef FS_THREAD_SANITIZER
 	return fs_bytes_equal(shared, bytes, length);
 #else
+	/* Another pointer, for all that a compiler knows: else it keeps those that the hash has used, five where one and lengths are enough. */
+	__asm__("" : "+r"(bytes));
 	return (fs_differ_at(shared, bytes, 0) | fs_differ_at(shared, bytes, length - 8) |
 	        fs_differ_at(shared, bytes, fs_span_front(length, 8)) | fs_differ_at(shared, bytes, fs_span_back(length, 8)) |
 	        fs_differ_at(shared, bytes, fs_span_front(length, 16))) == 0;
 #endif
+}
+
+/* Whether the slot has that usual key, if its word says afterwards that it has one. The hash need not be looked at: the bytes decide. */
+static inline bool fs_slot_has_usual_key(const struct fs_slot *slot, const char *bytes, size_t length)
+{
+	return fs_slot_key_length(slot) == length && fs_bytes_equal_usual((const char *)slot->key + 1, bytes, length);
 }
 
 /* False when the slot can't have the key, by hash and length. */
@@ -160,6 +164,16 @@ uint8_t fs_slot_tag(const flagstore *store, const struct fs_slot *slot);
 void fs_slot_describe(const flagstore *store, const struct fs_slot *slot, uint64_t word, struct flagstore_flag *flag);
 
 /* Notes who changed the flag, and when, after its word was stored. Returns the time, in milliseconds since 1970. */
-int64_t fs_slot_stamp(const flagstore *store, struct fs_slot *slot, uint64_t word);
+static inline int64_t fs_slot_stamp(const flagstore *store, struct fs_slot *slot, uint64_t word)
+{
+	int64_t now = fs_now_ms(), since = now - store->created_ms;
+	uint64_t mark = fs_word_changes(word) & ((1u << FS_STAMP_VERSION_BITS) - 1);
+
+	/* A clock that was set back must not reach into other fields. */
+	atomic_store_explicit(&slot->stamp,
+	                      (uint64_t)(since < 0 ? 0 : since) << FS_STAMP_TIME_SHIFT | (uint64_t)store->worker << FS_STAMP_VERSION_BITS | mark,
+	                      memory_order_relaxed);
+	return now;
+}
 
 #endif

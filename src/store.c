@@ -41,10 +41,10 @@ static inline __attribute__((always_inline)) bool get(const flagstore *store, co
 
 	if (__builtin_expect(!fs_key_usual(length), 0))
 		return get_unusual(store, key, length);
-	outcome = fs_find_usual(store, (struct fs_key){key, length, fs_hash_usual(store->seed, key, length)}, &found);
+	outcome = fs_find_usual(store, (struct fs_key){key, length, fs_hash_usual(&store->salt, key, length)}, &found);
 	if (__builtin_expect(outcome == FS_UNUSUAL, 0))
 		return get_unusual(store, key, length);
-	return outcome == FS_FOUND && fs_word_value(found.word);
+	return fs_word_value(found.word);
 }
 
 bool flagstore_get_n(const flagstore *store, const char *key, size_t length)
@@ -213,7 +213,7 @@ static enum flagstore_operation operation_of(const struct fs_effect *effect)
 
 static int write_under_lock(flagstore *store, const struct fs_key *key, const struct fs_rule *rule, struct fs_effect *effect)
 {
-	uint32_t index = fs_hash_shard(key->hash, store->shard_bits);
+	uint32_t index = fs_hash_shard(key->hash, store->shard_count);
 	struct fs_shard *shard = fs_shard_writable(store, index);
 	struct fs_deadline deadline = {.set = false};
 	int error;
@@ -271,7 +271,7 @@ static int try_write(flagstore *store, const char *bytes, size_t length, const s
 			return restless(store, &key);
 	}
 	if (!error && effect->action != FS_KEEP)
-		fs_wake(store, fs_shard_writable(store, fs_hash_shard(key.hash, store->shard_bits)));
+		fs_wake(store, fs_shard_writable(store, fs_hash_shard(key.hash, store->shard_count)));
 	return error;
 }
 
@@ -288,56 +288,79 @@ static int write_key(flagstore *store, const char *bytes, size_t length, const s
 	return error;
 }
 
-static __attribute__((noinline)) int write_unusual(flagstore *store, const char *bytes, size_t length, const struct fs_rule *rule,
-                                                   struct fs_effect *effect)
+/* All that a write may be, with the place from which the library was called, for the guard. The rule comes by value, and the effect is
+ * written at the end, so that those who call this seldom need not keep them in memory. */
+static __attribute__((noinline)) int write_unusual(flagstore *store, const char *bytes, size_t length, struct fs_rule rule,
+                                                   struct fs_effect *effect, const void *site)
 {
-	return fs_unless_lost(store, fs_persisted(store, write_key(store, bytes, length, rule, effect)));
+	fs_thread.site = site;
+	return fs_unless_lost(store, fs_persisted(store, write_key(store, bytes, length, &rule, effect)));
 }
 
-/* Part of the public function itself, whatever the compiler thinks of that: its return address is where the library was called. */
+/* Part of the public function itself, whatever the compiler thinks of that: its return address is where the library was called, and of
+ * the rules only its own is left. */
 #define HERE static inline __attribute__((always_inline))
 
-/* What write_key() does for most writes, those of flags that exist, without a detour. False: nothing has been done, and it must be called.
- * A flag that was found has a valid key. */
-HERE bool write_usual(flagstore *store, const char *bytes, size_t length, const struct fs_rule *rule, struct fs_effect *effect)
+/* False: with a journal that can't be locked, or is full, it is not over. */
+static __attribute__((noinline)) bool flip_journaled(flagstore *store, const struct fs_key *key, const struct fs_found *found, bool value,
+                                                     const void *site)
 {
 	struct fs_deadline deadline = {.set = false};
-	struct fs_found found;
-	struct fs_key key;
 	bool flipped;
 
-	if (!fs_key_usual(length) || !fs_entered(store))
+	fs_thread.site = site;
+	fs_thread.operation = FLAGSTORE_FLIP;
+	fs_thread.key = key;
+	return flip(store, key, found, value, &flipped, &deadline) == FLAGSTORE_OK && flipped;
+}
+
+/* What write_key() does for most writes, those of flags that exist, without a detour. False: nothing has been done, and it must be called.
+ * A flag that was found has a valid key; a missing one has no LIVE word. */
+HERE bool write_usual(flagstore *store, const char *bytes, size_t length, struct fs_rule rule, struct fs_effect *effect, const void *site)
+{
+	struct fs_found found;
+	uint64_t hash;
+	uint32_t shard;
+
+	if (__builtin_expect(!fs_key_usual(length) || !fs_entered_before(store), 0))
 		return false;
-	key = (struct fs_key){bytes, length, fs_hash_usual(store->seed, bytes, length)};
-	if (fs_find_usual(store, key, &found) != FS_FOUND || fs_word_state(found.word) != FS_LIVE ||
-	    fs_rule_apply(rule, true, found.word, effect))
+	hash = fs_hash_usual(&store->salt, bytes, length);
+	if (fs_find_usual(store, (struct fs_key){bytes, length, hash}, &found) == FS_UNUSUAL || fs_word_state(found.word) != FS_LIVE ||
+	    fs_rule_apply(&rule, true, found.word, effect))
 		return false;
 	if (effect->action == FS_KEEP)
 		return true;
+	shard = fs_hash_shard(hash, store->shard_count);
 	if (effect->action != FS_REWRITE)
 		return false;
-	fs_thread.operation = FLAGSTORE_FLIP;
-	fs_thread.key = &key;
-	/* With a journal that can't be locked, or is full, it is not over. */
-	if (flip(store, &key, &found, effect->value, &flipped, &deadline) || !flipped)
+	if (__builtin_expect(store->journal != NULL, 0)) {
+		if (!flip_journaled(store, &(struct fs_key){bytes, length, hash}, &found, effect->value, site))
+			return false;
+	} else if (!fs_flip_usual(store, shard, found, effect->value, site)) {
 		return false;
-	fs_wake(store, fs_shard_writable(store, fs_hash_shard(key.hash, store->shard_bits)));
+	}
+	fs_wake(store, fs_shard_writable(store, shard));
 	return true;
 }
 
-HERE int write_flag(flagstore *store, const char *bytes, size_t length, const struct fs_rule *rule, struct fs_effect *effect)
+HERE int write_flag(flagstore *store, const char *bytes, size_t length, struct fs_rule rule, struct fs_effect *effect)
 {
-	fs_thread.site = __builtin_return_address(0);
-	if (!write_usual(store, bytes, length, rule, effect))
-		return write_unusual(store, bytes, length, rule, effect);
-	return fs_lost(store) ? fs_unless_lost(store, FLAGSTORE_OK) : fs_persisted(store, FLAGSTORE_OK);
+	const void *site = __builtin_return_address(0);
+	struct fs_effect unusual = {FS_KEEP, false};
+	int error;
+
+	if (__builtin_expect(write_usual(store, bytes, length, rule, effect, site), 1))
+		return fs_lost(store) ? fs_unless_lost(store, FLAGSTORE_OK) : fs_persisted(store, FLAGSTORE_OK);
+	error = write_unusual(store, bytes, length, rule, &unusual, site);
+	*effect = unusual;
+	return error;
 }
 
 HERE int set_flag(flagstore *store, const char *key, size_t length, bool value)
 {
 	struct fs_effect effect;
 
-	return write_flag(store, key, length, &(struct fs_rule){.kind = FS_RULE_SET, .desired = value}, &effect);
+	return write_flag(store, key, length, (struct fs_rule){.kind = FS_RULE_SET, .desired = value}, &effect);
 }
 
 int flagstore_set_n(flagstore *store, const char *key, size_t length, bool value)
@@ -353,7 +376,7 @@ int flagstore_set(flagstore *store, const char *key, bool value)
 HERE int set_if_absent_flag(flagstore *store, const char *key, size_t length, bool value, bool *inserted)
 {
 	struct fs_effect effect;
-	int error = write_flag(store, key, length, &(struct fs_rule){.kind = FS_RULE_SET_IF_ABSENT, .desired = value}, &effect);
+	int error = write_flag(store, key, length, (struct fs_rule){.kind = FS_RULE_SET_IF_ABSENT, .desired = value}, &effect);
 
 	if (!error)
 		*inserted = effect.action == FS_INSERT;
@@ -373,7 +396,7 @@ int flagstore_set_if_absent(flagstore *store, const char *key, bool value, bool 
 HERE int toggle_flag(flagstore *store, const char *key, size_t length, bool *value)
 {
 	struct fs_effect effect;
-	int error = write_flag(store, key, length, &(struct fs_rule){.kind = FS_RULE_TOGGLE}, &effect);
+	int error = write_flag(store, key, length, (struct fs_rule){.kind = FS_RULE_TOGGLE}, &effect);
 
 	if (!error && value)
 		*value = effect.value;
@@ -394,7 +417,7 @@ HERE int compare_and_set_flag(flagstore *store, const char *key, size_t length, 
 {
 	struct fs_effect effect;
 
-	return write_flag(store, key, length, &(struct fs_rule){.kind = FS_RULE_COMPARE, .expected = expected, .desired = desired}, &effect);
+	return write_flag(store, key, length, (struct fs_rule){.kind = FS_RULE_COMPARE, .expected = expected, .desired = desired}, &effect);
 }
 
 int flagstore_compare_and_set_n(flagstore *store, const char *key, size_t length, bool expected, bool desired)
@@ -420,7 +443,7 @@ HERE int compare_and_set_version_flag(flagstore *store, const char *key, size_t 
 
 	if (expected->exists && !expected->version)
 		return fs_fail(FLAGSTORE_EARGUMENT, "a flag that exists never has version 0");
-	return write_flag(store, key, length, &rule, &effect);
+	return write_flag(store, key, length, rule, &effect);
 }
 
 int flagstore_compare_and_set_version_n(flagstore *store, const char *key, size_t length, const struct flagstore_flag *expected,
@@ -438,7 +461,7 @@ HERE int delete_flag(flagstore *store, const char *key, size_t length)
 {
 	struct fs_effect effect;
 
-	return write_flag(store, key, length, &(struct fs_rule){.kind = FS_RULE_DELETE}, &effect);
+	return write_flag(store, key, length, (struct fs_rule){.kind = FS_RULE_DELETE}, &effect);
 }
 
 int flagstore_delete_n(flagstore *store, const char *key, size_t length)

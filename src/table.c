@@ -3,7 +3,7 @@
  *
  * table.c: finding a flag, whatever stands in the way; find.h says why the answer is right. And the way to it for those who want to
  * change something there, or to fetch it ahead. */
-#include "table.h"
+#include "find.h"
 
 /* A search starts again only when growth replaced what it looked at, or its slot's key went away; so in a table that writers write,
  * twice is rare. In one that somebody else scribbles over, nobody shall hang. */
@@ -51,6 +51,32 @@ static enum probe probe(const flagstore *store, const struct fs_bucket_view *vie
 		group = group + 1 < groups ? group + 1 : 0;
 	}
 	return PROBE_MISSING;
+}
+
+int fs_search_bucket(const flagstore *store, uint64_t bucket_word, const char *bytes, size_t length, uint64_t hash, struct fs_found *found)
+{
+	struct fs_key key = {bytes, length, hash};
+	uint32_t group, groups;
+	struct fs_bucket_view view;
+
+	fs_bucket_view_make(store, bucket_word, &fs_bucket_classes[fs_dir_class(bucket_word)], &view);
+	group = fs_hash_slot(key.hash, view.count) / FS_GROUP;
+	groups = view.count / FS_GROUP;
+	*found = (struct fs_found){NULL, 0};
+	for (uint32_t i = 0; i < groups; i++) {
+		uint64_t tags = atomic_load_explicit(&view.bucket->tags[group], memory_order_relaxed);
+
+		for (uint64_t equal = fs_tags_equal(tags, fs_hash_tag(key.hash)); equal; equal &= equal - 1) {
+			int outcome = fs_look_at_usual(fs_slot_marked(&view.slots[group * FS_GROUP], equal), key, found);
+
+			if (outcome != FS_MISSING)
+				return outcome;
+		}
+		if (fs_tags_any_empty(tags))
+			break;
+		group = group + 1 < groups ? group + 1 : 0;
+	}
+	return FS_MISSING;
 }
 
 enum fs_outcome fs_find(const flagstore *store, const struct fs_key *key, struct fs_found *found)

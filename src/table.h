@@ -67,18 +67,18 @@ static inline bool fs_bucket_view(const flagstore *store, uint64_t word, struct 
 {
 	const struct fs_bucket_class *class = &fs_bucket_classes[fs_dir_class(word)];
 
-	if (!class->slots || !fs_at(store, fs_dir_line(word), class->lines))
+	if (!fs_at(store, fs_dir_line(word), class->lines))
 		return false;
 	fs_bucket_view_make(store, word, class, view);
 	return true;
 }
 
 /* The same for a bucket in room that this process knows of. */
-static inline bool fs_bucket_view_known(const flagstore *store, uint64_t word, struct fs_bucket_view *view)
+static inline bool fs_bucket_view_backed(const flagstore *store, uint64_t word, struct fs_bucket_view *view)
 {
 	const struct fs_bucket_class *class = &fs_bucket_classes[fs_dir_class(word)];
 
-	if (__builtin_expect(!class->slots, 0) || !fs_known(store, fs_dir_line(word), class->lines))
+	if (!fs_backed(store, fs_dir_line(word), class->lines))
 		return false;
 	fs_bucket_view_make(store, word, class, view);
 	return true;
@@ -95,6 +95,12 @@ static inline uint64_t fs_tags_equal(uint64_t tags, uint8_t tag)
 	uint64_t differ = tags ^ FS_TAG_ONES * tag;
 
 	return (differ - FS_TAG_ONES) & ~differ & FS_TAG_HIGHS;
+}
+
+/* The slot of a group, whose first slot is given, that belongs to the lowest marked byte: bit 8 i + 7 is slot i's. */
+static inline const struct fs_slot *fs_slot_marked(const struct fs_slot *group, uint64_t marks)
+{
+	return (const void *)((const char *)group + ((uint32_t)__builtin_ctzll(marks) - UINT64_C(7)) * (sizeof(struct fs_slot) / 8));
 }
 
 /* Exactly whether any byte of a tag word is EMPTY. */
@@ -131,7 +137,7 @@ const _Atomic uint64_t *fs_entry_of(const flagstore *store, const struct fs_shar
 
 static inline const struct fs_shard *fs_shard_of(const flagstore *store, uint64_t hash)
 {
-	return &store->shards[fs_hash_shard(hash, store->shard_bits)];
+	return &store->shards[fs_hash_shard(hash, store->shard_count)];
 }
 
 /* False when the bytes are no valid key. */

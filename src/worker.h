@@ -22,14 +22,20 @@ bool fs_worker_lives(const flagstore *store, uint32_t id);
 /* The process has entered; a child that was forked from one that had enters by itself. */
 void fs_worker_see_to(flagstore *store);
 
+/* The process has entered, and the calling thread has its seat. */
+static inline bool fs_entered_before(const flagstore *store)
+{
+	/* acquire: pairs with the release by the thread that entered; its store->fd and store->worker are seen */
+	return store->entered && atomic_load_explicit(&store->entered->life, memory_order_acquire) == fs_thread.life;
+}
+
 /* Every write calls this first: true when the store may write. Sees to it that the process has entered the segment, and that the calling
  * thread has its seat in it; one load and one compare in the usual case. */
 static inline bool fs_entered(flagstore *store)
 {
 	if (!store->write_map)
 		return false;
-	/* acquire: pairs with the release by the thread that entered; its store->fd and store->worker are seen */
-	if (__builtin_expect(atomic_load_explicit(&store->entered->life, memory_order_acquire) != fs_thread.life, 0)) {
+	if (__builtin_expect(!fs_entered_before(store), 0)) {
 		fs_worker_see_to(store);
 		fs_seat_take(store);
 	}

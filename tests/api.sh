@@ -6,7 +6,7 @@
 
 # What the compiler sees of the header, without its function types.
 api_text() {
-	$CC -E -P -x c "$top_srcdir/include/flagstore.h" | sed '/^typedef void flagstore_[a-z_]*(/d'
+	$CC -E -P -x c "$top_srcdir/include/flagstore.h" | sed '/^typedef [a-z]* flagstore_[a-z_]*(/d'
 }
 
 # The names of all functions, sorted.

@@ -4,6 +4,7 @@
  * culprit.c: does what no worker should, for the tests of the inspector. Not a test.
  *
  *     culprit hold NAME SHARD          locks the shard, begins a change, says "held", and never goes on
+ *     culprit swell NAME SHARD         the same, with so much memory that a core dump takes a while
  *     culprit scribble NAME OFFSET     maps the file and changes the byte at OFFSET again and again, past the library; says "scribbling"
  *     culprit read NAME                attaches read-only, says "reading", and stays
  *     culprit offset FIELD             says where the field is in a segment's file */
@@ -14,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -35,6 +37,16 @@ static void hold(const char *name, uint32_t shard)
 	say("held");
 	for (;;)
 		pause();
+}
+
+static void swell(const char *name, uint32_t shard)
+{
+	const struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
+
+	if (setrlimit(RLIMIT_CORE, &unlimited) != 0 ||
+	    mmap(NULL, 512u << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0) == MAP_FAILED)
+		err(1, "memory for a core dump");
+	hold(name, shard);
 }
 
 static void scribble(const char *name, size_t offset)
@@ -101,12 +113,14 @@ int main(int argc, char **argv)
 {
 	if (argc == 4 && strcmp(argv[1], "hold") == 0)
 		hold(argv[2], (uint32_t)strtoul(argv[3], NULL, 0));
+	if (argc == 4 && strcmp(argv[1], "swell") == 0)
+		swell(argv[2], (uint32_t)strtoul(argv[3], NULL, 0));
 	if (argc == 4 && strcmp(argv[1], "scribble") == 0)
 		scribble(argv[2], strtoul(argv[3], NULL, 0));
 	if (argc == 3 && strcmp(argv[1], "read") == 0)
 		stay(argv[2]);
 	if (argc == 3 && strcmp(argv[1], "offset") == 0)
 		return print_offset(argv[2]);
-	fprintf(stderr, "usage: culprit hold NAME SHARD | scribble NAME OFFSET | read NAME | offset FIELD\n");
+	fprintf(stderr, "usage: culprit hold NAME SHARD | swell NAME SHARD | scribble NAME OFFSET | read NAME | offset FIELD\n");
 	return 2;
 }

@@ -59,11 +59,11 @@ else
 	skip "the page is well-formed" "there is no mandoc: apt-get install mandoc"
 fi
 
-# The examples, in their order, on a segment of their own. The page's group is replaced by one that is there.
+# The examples, in their order, on a segment of their own. The page's group, and its directory, are replaced by what is there.
 examples() {
 	cd "$work" || return 1
 	printf 'checkout.paused\tfalse\nsearch.new\tfalse\nsearch.old\ttrue\n' >flags.tsv
-	sed -n 's/^\.Dl \$ //p' "$page" | sed "s/--group shop/--group $(id -g)/; s/\\\\e/\\\\/g" >examples
+	sed -n 's/^\.Dl \$ //p' "$page" | sed "s/--group shop/--group $(id -g)/; s,/var/lib/prices,$work/prices,; s/\\\\e/\\\\/g" >examples
 	[ "$(wc -l <examples)" -ge 11 ] || return 1
 	while read -r example; do
 		echo "$ $example"

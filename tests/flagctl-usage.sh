@@ -25,6 +25,7 @@ operands() {
 	set) echo a false ;;
 	batch) echo a=false ;;
 	import) echo /dev/null ;;
+	backup | restore) echo "$work/file" ;;
 	esac
 }
 for command in $commands; do

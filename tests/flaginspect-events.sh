@@ -40,7 +40,7 @@ check "until nobody is attached" wait $follower
 
 # Threads and health, beside one that holds a lock.
 check "no thread" ends 0 '[]' json . flaginspect threads t
-check "healthy" ends 0 'HEALTHY nothing is wrong' flagctl health t
+check "healthy" ends 0 'HEALTHY no sign of damage' flagctl health t
 check "also when looked at closely" ends 0 'HEALTHY nothing is wrong' flagctl health t --deep
 key=$(flaginspect dump t --json | jq -r '[.shards[] | select(.live > 0) | .shard][0]')
 begin hold t "$key" || exit 1
@@ -87,9 +87,13 @@ check "of the same flags" says 0 '^0 flags only in the first, 0 only in the seco
 # Corrupt.
 slot=$(slot_of t a)
 poke "$FLAGSTORE_DIR/flagstore.t" $((slot + 25)) Z
-check "a damaged slot needs a closer look" says 0 '^HEALTHY' flagctl health t
-check "which says so" says 1 '^CORRUPT check-value: ' flagctl health t --deep
+check "a damaged slot" says 1 "^CORRUPT shard [0-9]+, offset $(printf %#x "$slot"): key, hash and life of a flag do not belong" flagctl health t
+check "a closer look says what check says" says 1 '^CORRUPT check-value: ' flagctl health t --deep
 check "in JSON" ends 0 '"CORRUPT"' json .health flagctl health t --deep
+flagctl create tags --shards 1 --max-size 8M && flagctl set tags a true
+poke "$FLAGSTORE_DIR/flagstore.tags" $(($(flaginspect dump tags --json | jq '.shards[0].buckets[0].offset') + 16)) '\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1'
+check "wrong tags are no sign of damage" ends 0 'HEALTHY no sign of damage' flagctl health tags
+check "but are seen by a closer look" says 1 '^CORRUPT ' flagctl health tags --deep
 # A count that two writers lost, in a sound table.
 flagctl create counts --shards 4 --max-size 8M
 poke "$FLAGSTORE_DIR/flagstore.counts" "$(offset live)" '\x7f'
@@ -113,5 +117,11 @@ repaired() {
 check "what it broke is repaired" repaired
 
 check "the doctor sees that locks survive their holders" ends 0 '"ok"' json '.checks[] | select(.what == "robust locks") | .verdict' flagctl doctor
+limit() {
+	flagctl doctor --json | jq -e --argjson swap "$(($(wc -l </proc/swaps) > 1))" --argjson root "$(($(id -u) == 0))" \
+		'.checks[] | select(.what == "memory lock limit") | (.found | test("there is no swap") == ($swap == 0)) and
+			(.found | test(" taken by segments")) and (.verdict == "ok" or $swap == 1)'
+}
+check "the limit of locked memory is compared with what segments take" limit
 check "and segments that nobody uses" says 0 'flagctl unlink lab' flagctl doctor
 plan

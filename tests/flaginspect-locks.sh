@@ -44,4 +44,27 @@ check "what it left is checked" says 1 '^lock: shard 2, .*begun and not ended; .
 flagctl set t "$key.new" true
 check "and gone with the next writer of the shard" eventually bash -c "flagctl check t && flaginspect locks t | grep 'no lock'"
 kill $reader
+
+# A holder that dies and writes its core, which takes a while: somebody looks all the time meanwhile.
+for try in 1 2 3; do
+	begin swell t 2 || exit 1
+	while :; do flaginspect locks t; done >dumping 2>&1 &
+	looker=$!
+	kill -ABRT $culprit
+	wait $culprit 2>/dev/null
+	kill $looker
+	wait $looker 2>/dev/null
+	grep -q 'dumping core' dumping || ! ls core* >/dev/null 2>&1 || continue
+	break
+done
+if ls core* >/dev/null 2>&1 || grep -q 'dumping core' dumping; then
+	if grep -q 'dumping core' dumping; then
+		check "a holder that writes its core" says 0 "^ +2  culprit\[$culprit\] .* dumping core .*writes its core; wait" cat dumping
+	else
+		skip "a holder that writes its core" "the core was written before anybody could look"
+	fi
+else
+	skip "a holder that writes its core" "this system writes no core dumps here: $(cat /proc/sys/kernel/core_pattern)"
+fi
+rm -f core*
 plan

@@ -27,7 +27,7 @@ same_options() {
 	diff <(help_options "$1" | grep -vxF "$common" | sort) <(page_section "$1" | page_options | sort)
 }
 same_operands() {
-	diff <(flaglab "$1" --help | sed -n '1s/.*\[options\] *//p') <(sed -n "s/^\.Ss $1 Ar \(.*\)/\U\1/p" "$page")
+	diff <(flaglab "$1" --help | sed -n '1s/.*\[options\] *//p' | grep .) <(sed -n "s/^\.Ss $1 Ar \(.*\)/\U\1/p" "$page")
 }
 # The page names each default: "N; the default is 4" where --help says (4).
 same_defaults() {
@@ -107,13 +107,15 @@ offers() {
 }
 flagctl create lab.two || exit 1
 check "completion: commands" offers 'run race' r
-check "completion: commands behind help" offers 'run crash race bench' help ''
+check "completion: commands behind help" offers 'run crash race incident bench' help ''
 check "completion: options of crash" offers '--kills' crash t --k
 check "completion: segments" offers 't lab.two' run ''
 check "completion: one segment only" offers '' run t ''
 check "completion: segments behind an option" offers 'lab.two' run --workers 4 lab.t
 check "completion: no offer for a number" offers '' run --workers ''
 check "completion: options" offers '--keep --kill' run t --k
+check "completion: no segment for incident, which makes its own" offers '' incident ''
+check "completion: files" offers "$work/flags.tsv" incident --flags "$work/flags.t"
 check "completion: nothing for an unknown command" offers '' nonsense ''
 
 # The examples, in their order; ten seconds are too long for a test.

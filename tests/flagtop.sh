@@ -17,10 +17,17 @@ cat >"$work/writer.c" <<'END'
 #include <time.h>
 int main(int count, char **arguments)
 {
+	struct flagstore_options options = FLAGSTORE_OPTIONS_INIT;
 	flagstore *store;
 
-	if (count != 2 || flagstore_attach(arguments[1], NULL, &store))
+	options.flags = count > 2 ? FLAGSTORE_UNLOCKED : 0;
+	if (count < 2 || flagstore_attach(arguments[1], &options, &store))
 		return 1;
+	/* Without the lock, and a rest: some of these meet. */
+	for (int i = 0; count > 2; i++) {
+		flagstore_set(store, "gamma", i % 2);
+		flagstore_delete(store, "gamma");
+	}
 	for (int i = 0; i < 60000; i++) {
 		if (flagstore_toggle(store, "beta", NULL) || (i % 2 == 0 && flagstore_toggle(store, "x\033[2J\303\251", NULL)))
 			return 1;
@@ -80,6 +87,33 @@ sorted() {
 		awk '{print $1}' | diff - <(printf '3\n2\n1\n0\n') && flagtop --once --sort SHARD --reverse --interval 50ms t | sed -n '/^SHARD/{n;p}' | grep -q '^ *0 '
 }
 check "--sort and --reverse" sorted
+
+# Counts that writers without the lock have brought below 0: what is shown is 0.
+below_zero() {
+	flagctl create below --shards 2 && printf '\377\377\377\377' | dd of="$FLAGSTORE_DIR/flagstore.below" bs=1 conv=notrunc 2>/dev/null \
+		seek="$("$top_builddir/tests/culprit" offset live)" && flagtop --json --once --interval 50ms below >"$work/frame" &&
+		jq -e '.flags == 0 and .shards[0].flags == 0 and .health == "CORRUPT" and (.reason | test("has 0 flags and says -1"))' "$work/frame"
+}
+check "a count below 0 does not wrap around" below_zero
+
+# Writers without the lock, which meet now and then.
+flagctl create lab --lab --shards 4 && flagctl guard lab detect >/dev/null || exit 1
+# What they do in a conflict, and where.
+party='writer\[[0-9]+\] [a-z]+!? \+0x[0-9a-f]+'
+steady() {
+	local others i
+
+	for i in 1 2; do
+		"$work/writer" lab unlocked >/dev/null 2>&1 &
+		others="${others-} $!"
+	done
+	flagtop --json --count 20 --interval 60ms lab | jq -r .health | uniq >"$work/health"
+	kill $others
+	wait $others 2>/dev/null
+	cat "$work/health"
+	[ "$(tail -n 1 "$work/health")" = CORRUPT ] && [ "$(wc -l <"$work/health")" -le 2 ]
+}
+check "health does not change to and fro" steady
 
 # In a terminal.
 screen() {
@@ -152,7 +186,17 @@ in_terminal() {
 	check "and once more" start
 	check "SIGSEGV: so it is" eval 'kill -SEGV $(members_of_terminal) && restored 139'
 	rm -f "$work/after"; screen send-keys -t flagtop clear Enter
-	check "and again" start
+	for signal in BUS:135 TRAP:133 SYS:159; do
+		check "and again" start
+		check "SIG${signal%:*}: so it is" eval "kill -${signal%:*} \$(members_of_terminal) && restored ${signal#*:}"
+		rm -f "$work/after"; screen send-keys -t flagtop clear Enter
+	done
+	screen send-keys -t flagtop "flagtop --interval 100ms --view conflicts lab" Enter
+	check "both parties of a conflict, and where they called the library, in 80 columns" shows \
+		"^ *[0-9]+  $party  +$party  +[^ ]"
+	check "q ends that, too" eval 'screen send-keys -t flagtop q && eventually eval "! shown COUNT"'
+	screen send-keys -t flagtop clear Enter
+	check "and once again" start
 	kill "$writer"
 	flagctl unlink t
 	check "an unlinked segment is said to be so" shows 'UNLINKED'

@@ -26,7 +26,7 @@ replays() {
 	local entry=$1
 
 	shift
-	$CC $flags ${CFLAGS:-} "$fuzz/$entry.c" "$fuzz/replay.c" "$@" "$library" $commands \
+	$CC $flags ${CFLAGS:-} "$fuzz/$entry.c" "$fuzz/replay.c" "$@" "$library" $commands ${LMDB_LIBS:--llmdb} \
 		-o "$work/$entry.replay" &&
 		"$work/$entry.replay" "$fuzz/corpus/$entry" >"$work/$entry.replayed" || { cat "$work/$entry.replayed"; return 1; }
 }
@@ -46,7 +46,7 @@ link() {
 	local program=$1
 
 	shift
-	clang -fsanitize=fuzzer,address,undefined "$@" $commands -o "$program"
+	clang -fsanitize=fuzzer,address,undefined "$@" $commands ${LMDB_LIBS:--llmdb} -o "$program"
 }
 
 builds() {
@@ -138,7 +138,8 @@ finds_long_key() {
 
 # Only for the file that finds a bucket: line numbers go unchecked there.
 finds_unchecked_line() {
-	compile "$work/planted/o" -DFLAGSTORE_UNCHECKED "$src/src/table.c" &&
+	plant src/segment.h 'return __builtin_expect((uint64_t)line + count <= atomic_load_explicit(&store->room, memory_order_relaxed), 1);' \
+		'return store && line + count + 1;' && compile "$work/planted/o" -include "$work/planted/segment.h" "$src/src/table.c" &&
 		link "$work/planted/segment" "$work/planted/o/table.o" "$work/segment.o/segment.o" \
 			$(printf '%s\n' "$work"/library/*.o | grep -v /table.o) &&
 		finds segment

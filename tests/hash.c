@@ -91,7 +91,7 @@ enum { SETS = sizeof sets / sizeof *sets };
 
 static uint32_t shard(uint64_t hash)
 {
-	return fs_hash_shard(hash, 6);
+	return fs_hash_shard(hash, 64);
 }
 
 static uint32_t slot(uint64_t hash)
@@ -286,6 +286,7 @@ static void each_bit_counts(void **state)
 static void the_usual_way_is_the_same(void **state)
 {
 	uint64_t random = 2;
+	struct fs_salt salt = fs_salt(SEED);
 	char key[FLAGSTORE_KEY_MAX];
 
 	(void)state;
@@ -293,13 +294,39 @@ static void the_usual_way_is_the_same(void **state)
 		for (size_t i = 0; i < length; i++)
 			key[i] = (char)random_next(&random);
 		if (fs_key_usual(length))
-			require(fs_hash_usual(SEED, key, length) == fs_hash(SEED, key, length));
+			require(fs_hash_usual(&salt, key, length) == fs_hash(SEED, key, length));
+	}
+}
+
+/* By another program, from the words of flagstore(5): a segment outlives the library that made it. */
+static void it_is_what_the_manual_says(void **state)
+{
+	static const char text[] = "The quick brown fox jumps over the lazy dog, and after it every cat of the neighbourhood; no fence is too high "
+	                           "for them, and no night too dark. The quick brown fox jumps over the lazy dog, and after it every cat of the "
+	                           "neighbourhood; no fence is too high for them, and no night too dark. ";
+	static const struct {
+		size_t length;
+		uint64_t hash;
+	} known[] = {
+		{1, UINT64_C(0x970b60d53c9f1794)},   {2, UINT64_C(0xd8ce47a5f6541e78)},   {3, UINT64_C(0xc6edd239baef83bc)},
+		{4, UINT64_C(0x53192c831536a2ca)},   {5, UINT64_C(0x90c0a4d28eedefdf)},   {7, UINT64_C(0x446f775e39da3370)},
+		{8, UINT64_C(0x6ad0884246677366)},   {9, UINT64_C(0xde50847eb9fa0bba)},   {16, UINT64_C(0x2f4f94b1b4dda6be)},
+		{24, UINT64_C(0xc259e0fcddbf02ee)},  {39, UINT64_C(0x3b329843b897b27f)},  {48, UINT64_C(0x7670f4df1c40e023)},
+		{49, UINT64_C(0x754345fbc7617dd3)},  {64, UINT64_C(0xf0d6068b26de024b)},  {65, UINT64_C(0xdbbb0c130f476174)},
+		{255, UINT64_C(0x6798b93009a218e8)},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+		note("%zu bytes: %#llx", known[i].length, (unsigned long long)fs_hash(SEED, text, known[i].length));
+		require(fs_hash(SEED, text, known[i].length) == known[i].hash);
 	}
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(it_is_what_the_manual_says),
 		cmocka_unit_test(parts_are_as_wide_as_they_should_be),
 		cmocka_unit_test(names_are_spread_as_if_by_chance),
 		cmocka_unit_test(half_of_the_hash_tells_names_apart),

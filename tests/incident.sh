@@ -22,7 +22,7 @@ no_more_conflicts() {
 # It exits with 1 when slots had to be given up; their keys are named, and their bytes kept.
 repaired() {
 	flaginspect repair lab --quarantine "$work/quarantine" >"$work/repair"
-	[ $? -le 1 ] && tail -n 2 "$work/repair" | grep ' lost; 0 findings left$'
+	[ $? -le 1 ] && tail -n 2 "$work/repair" | grep ' without a readable key; 0 findings left$'
 }
 still_running() {
 	kill -0 "$race"

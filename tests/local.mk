@@ -43,7 +43,6 @@ test_programs = \
 	tests/bits \
 	tests/inspect-bits \
 	tests/hostile \
-	tests/unchecked \
 	tests/deaths \
 	tests/durable \
 	tests/durable-deaths \
@@ -126,11 +125,6 @@ tests_durable_power_SOURCES = tests/durable-power.c tests/durability.c tests/dur
 tests_durable_power_CPPFLAGS = $(durable_cppflags)
 tests_durable_power_LDADD = $(durable_libraries)
 
-# Must crash: the library is built with a planted fault.
-tests_unchecked_SOURCES = tests/hostile.c
-tests_unchecked_CPPFLAGS = $(test_cppflags) -DFLAGSTORE_UNCHECKED
-tests_unchecked_LDADD = tests/libsupport.la libflagstore-unchecked.la $(CMOCKA_LIBS)
-
 test_scripts = \
 	tests/fuzz.sh \
 	tests/handle-code.sh \
@@ -191,7 +185,9 @@ EXTRA_DIST += \
 longest = tests/sanitizers.sh tests/stress tests/fuzz.sh tests/flaglab-run.sh tests/instructions tests/deaths tests/models.sh
 CHECKS = $(longest) $(filter-out $(longest),$(test_programs) $(dist_check_SCRIPTS))
 run_tests = top_srcdir='$(top_srcdir)' top_builddir='$(top_builddir)' CC='$(CC)' CFLAGS='$(CFLAGS)' \
-	CMOCKA_CFLAGS='$(CMOCKA_CFLAGS)' CMOCKA_LIBS='$(CMOCKA_LIBS)' $(srcdir)/tests/run
+	CMOCKA_CFLAGS='$(CMOCKA_CFLAGS)' CMOCKA_LIBS='$(CMOCKA_LIBS)' LMDB_LIBS='$(LMDB_LIBS)' \
+	TOOLS_CFLAGS='$(JANSSON_CFLAGS) $(BSD_CFLAGS) $(LIBDW_CFLAGS) $(CURSES_CFLAGS)' \
+	TOOLS_LIBS='$(JANSSON_LIBS) $(BSD_LIBS) $(LIBDW_LIBS) $(CURSES_LIBS)' $(srcdir)/tests/run
 
 check-local:
 if HAVE_CMOCKA
@@ -226,8 +222,8 @@ check-model:
 
 # Segments scribbled over while they are in use, and each bit of one flipped. SOAK=seconds goes on for so long and until 100,000 damages
 # are done, whichever is later.
-check-hostile: $(check_LTLIBRARIES) tests/hostile tests/bits tests/unchecked tests/damage tests/truncation
-	$(AM_V_at)HOSTILE=all SOAK=$${SOAK:-60} $(run_tests) -k -t 864000 tests/hostile tests/bits tests/unchecked tests/damage tests/truncation
+check-hostile: $(check_LTLIBRARIES) tests/hostile tests/bits tests/damage tests/truncation
+	$(AM_V_at)HOSTILE=all SOAK=$${SOAK:-60} $(run_tests) -k -t 864000 tests/hostile tests/bits tests/damage tests/truncation
 
 # Fuzzers on a segment's file and on what is imported, for SOAK=seconds each, side by side. Needs clang and its libFuzzer.
 check-fuzz: libflagstore-internal.la

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Copyright (c) The flagstore authors
 #
-# planted.sh: the test of tests/instructions. Versions of the library in which two stores stand in the wrong order must be caught
-# by it. Each mistake is planted into a copy of one source file; should the lines that it turns round not be there any more, the
+# planted.sh: the test of tests/instructions and tests/hostile. Versions of the library in which two stores stand in the wrong order
+# must be caught by the one, and one that does not look at line numbers by the other. Each mistake is planted into a copy of one source file; should the lines that it turns round not be there any more, the
 # test fails.
 set -u
 . "$top_srcdir/tests/tap.sh"
@@ -15,7 +15,7 @@ build() {
 
 	shift
 	$CC $flags ${CFLAGS:-} -Wl,-z,now "$top_srcdir"/tests/{instructions,stepper,residue,afterlife,operations,support}.c "$@" \
-		"$top_builddir/.libs/libflagstore-internal.a" ${CMOCKA_LIBS:--lcmocka} -o "$program"
+		"$top_builddir/.libs/libflagstore-internal.a" ${CMOCKA_LIBS:--lcmocka} ${LMDB_LIBS:--llmdb} -o "$program"
 }
 
 # plant FILE OLD NEW: a copy of src/FILE in which NEW stands for OLD, which must be there once
@@ -36,28 +36,41 @@ catches() {
 	grep -qE ' [1-9][0-9]* violations' "$work/out"
 }
 
-echo 1..3
+# crashes FILE OLD NEW SOURCE: with the mistake in a header that the source file includes, somebody crashes
+crashes() {
+	plant "$1" "$2" "$3" && $CC $flags ${CFLAGS:-} -include "$work/$1" "$top_srcdir"/src/"$4" \
+		"$top_srcdir"/tests/{hostile,afterlife,operations,support}.c "$top_builddir/.libs/libflagstore-internal.a" \
+		${CMOCKA_LIBS:--lcmocka} ${LMDB_LIBS:--llmdb} -o "$work/hostile" || return 1
+	SOAK=60 "$work/hostile" >"$work/out" 2>&1 && { cat "$work/out"; return 1; }
+	grep -E ' [1-9][0-9]* crashes' "$work/out"
+}
+
+echo 1..4
+check 'line numbers are not looked at' crashes segment.h \
+	'return __builtin_expect((uint64_t)line + count <= atomic_load_explicit(&store->room, memory_order_relaxed), 1);' \
+	'return store && line + count + 1;' table.c
 check 'a bucket is said to be complete before it is filled' catches grow.c \
 	'	move_flags(store, old, fs_dir_depth(old_word), fresh, split);
-	/* From this store on a death finishes the work. */
-	FS_NOTE(&shard->phase, FS_PUBLISHING);' \
+	/* Whoever' \
 	'	FS_NOTE(&shard->phase, FS_PUBLISHING);
-	move_flags(store, old, fs_dir_depth(old_word), fresh, split);' \
+	move_flags(store, old, fs_dir_depth(old_word), fresh, split);
+	/* Whoever' \
 	'an insert that grows a bucket'
 check 'a batch is applied before it is said to be committed' catches batch.c \
 	'	FS_NOTE(&redo->committed, 1);
 	FS_POINT("committed");
+	fs_journal_unlock(store, true);
 	apply(commit);' \
 	'	apply(commit);
 	FS_NOTE(&redo->committed, 1);' \
 	'a later batch of inserts'
 check 'a flag is deleted after its slot was given away' catches change.c \
 	'	do
-		dead = fs_word_with_state(fs_word_next(word, false), FS_DEAD);
+		dead = fs_word_dead(word);
 	while (!atomic_compare_exchange_weak_explicit(&slot->word, &word, dead, memory_order_seq_cst, memory_order_relaxed));' \
 	'	fs_bury(store, shard, found->slot);
 	do
-		dead = fs_word_with_state(fs_word_next(word, false), FS_DEAD);
+		dead = fs_word_dead(word);
 	while (!atomic_compare_exchange_weak_explicit(&slot->word, &word, dead, memory_order_seq_cst, memory_order_relaxed));
 	if (dead)
 		return;' \

@@ -375,7 +375,8 @@ static void disturbed_part(struct member *member, struct peer *peer)
 		flip_until_stopped(member, peer, &flipped);
 		return;
 	}
-	while (!time_is_over(member)) {
+	/* At least once, however late this one comes to run. */
+	do {
 		uint64_t wrong = 0;
 
 		for (unsigned i = 0; i < 256; i++) {
@@ -391,7 +392,7 @@ static void disturbed_part(struct member *member, struct peer *peer)
 		}
 		member->wrong += wrong;
 		member->operations += 256;
-	}
+	} while (!time_is_over(member));
 	reader_ends(member);
 }
 
@@ -406,11 +407,11 @@ static void same_line_part(struct member *member, struct peer *peer)
 		flip_until_stopped(member, peer, &key);
 		return;
 	}
-	while (!time_is_over(member)) {
+	do {
 		for (unsigned i = 0; i < 256; i++)
 			others += peer_get(peer, key.bytes, key.length) != key_value(&key);
 		member->operations += 256;
-	}
+	} while (!time_is_over(member));
 	reader_ends(member);
 	/* While it is flipped either value is right. */
 	if (member->team->alone)

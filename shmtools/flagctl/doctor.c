@@ -3,11 +3,11 @@
  *
  * flagctl doctor: the traps of the surroundings, one by one: what was found, why it matters, what to do. Changes nothing. */
 #include <dirent.h>
-#include <dlfcn.h>
 #include <errno.h>
 #include <flagstore.h>
 #include <gnu/libc-version.h>
 #include <inttypes.h>
+#include <lmdb.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -223,21 +223,14 @@ static void check_libc(struct report *report)
 
 static void check_lmdb(struct report *report)
 {
-	void *library = dlopen("liblmdb.so.0", RTLD_LAZY | RTLD_LOCAL);
-	char *(*version_of)(int *, int *, int *);
 	int major = 0, minor = 0, patch = 0;
-	char found[64] = "not installed, and not needed";
+	char found[64];
 
-	if (library) {
-		*(void **)&version_of = dlsym(library, "mdb_version");
-		if (version_of)
-			version_of(&major, &minor, &patch);
-		snprintf(found, sizeof found, "%d.%d.%d", major, minor, patch);
-	}
-	say(report, "LMDB", library && major == 0 && minor == 9 && patch >= 26 && patch <= 31 ? BAD : FINE, found,
-	    "0.9.26 to 0.9.31 destroy the shared mutexes of an environment when one process closes it", "use 0.9.24 or 0.9.25, or 0.9.32 and later");
-	if (library)
-		dlclose(library);
+	mdb_version(&major, &minor, &patch);
+	snprintf(found, sizeof found, "%d.%d.%d", major, minor, patch);
+	say(report, "LMDB", major == 0 && minor == 9 && patch >= 26 && patch <= 31 ? BAD : FINE, found,
+	    "0.9.26 to 0.9.31 destroy the shared mutexes of an environment when one process closes it; flagstore leaves it open with these, other "
+	    "programs may not", "use 0.9.24 or 0.9.25, or 0.9.32 and later, in all programs that use a directory in which a segment persists");
 }
 
 static void check_core(struct report *report)
@@ -264,14 +257,58 @@ static void check_ptrace(struct report *report)
 	    "flaginspect reads what other processes wait for, and their mappings, from /proc", "run flaginspect as root");
 }
 
-static void check_limits(struct report *report)
+static bool there_is_swap(void)
 {
+	FILE *file = fopen("/proc/swaps", "re");
+	char line[512];
+	int lines = 0;
+
+	while (file && fgets(line, sizeof line, file))
+		lines++;
+	if (file)
+		fclose(file);
+	return lines > 1; /* the first one has the titles */
+}
+
+/* What all segments take of memory. */
+static uint64_t segment_bytes(void)
+{
+	DIR *files = opendir(directory());
+	const struct dirent *entry;
+	struct stat file;
+	uint64_t bytes = 0;
+
+	while (files && (entry = readdir(files)))
+		if (strncmp(entry->d_name, "flagstore.", 10) == 0 && fstatat(dirfd(files), entry->d_name, &file, 0) == 0)
+			bytes += (uint64_t)file.st_blocks * 512;
+	if (files)
+		closedir(files);
+	return bytes;
+}
+
+/* Segments are never locked by the library: where there is swap, and a read must not wait for it, somebody has to, who may lock so much. */
+static void check_memory_lock(struct report *report)
+{
+	uint64_t needed = segment_bytes();
 	struct rlimit limit = {0, 0};
-	char found[64], enabled[128] = "";
+	bool swap = there_is_swap(), enough;
+	char found[256];
 
 	(void)getrlimit(RLIMIT_MEMLOCK, &limit);
+	enough = limit.rlim_cur == RLIM_INFINITY || geteuid() == 0 || limit.rlim_cur >= needed;
 	snprintf(found, sizeof found, "%s", limit.rlim_cur == RLIM_INFINITY ? "unlimited" : size_text(limit.rlim_cur).text);
-	say(report, "memory lock limit", FINE, found, "segments on tmpfs can be swapped out; who locks them needs this limit", "ulimit -l");
+	snprintf(found + strlen(found), sizeof found - strlen(found), "%s, %s taken by segments, and there is %sswap",
+	         geteuid() == 0 ? " (not for root)" : "", size_text(needed).text, swap ? "" : "no ");
+	say(report, "memory lock limit", enough || !swap ? FINE : BEWARE, found,
+	    "segments on tmpfs can be swapped out, and a read waits for the disk then; a process that keeps them in memory by mlock(2) must be allowed to",
+	    "raise it (ulimit -l, LimitMEMLOCK=), or keep the workers out of the swap (memory.swap.max=0)");
+}
+
+static void check_limits(struct report *report)
+{
+	char enabled[128] = "";
+
+	check_memory_lock(report);
 	if (!read_line("/sys/kernel/mm/transparent_hugepage/shmem_enabled", enabled, sizeof enabled))
 		snprintf(enabled, sizeof enabled, "not known");
 	say(report, "huge pages", strstr(enabled, "[always]") || strstr(enabled, "[force]") ? BEWARE : FINE, enabled,

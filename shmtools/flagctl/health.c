@@ -33,7 +33,8 @@ struct health {
 
 static void healthy(struct health *health)
 {
-	*health = (struct health){"HEALTHY", STATUS_DONE, "nothing is wrong"};
+	*health = (struct health){"HEALTHY", STATUS_DONE, ""};
+	snprintf(health->reason, sizeof health->reason, "%s", deep ? "nothing is wrong" : "no sign of damage");
 }
 
 /* What keeps everybody from attaching. Failures that say nothing of the segment are the command's own. */
@@ -67,14 +68,19 @@ static bool is_blocked(const flagstore *store, struct health *health)
 		failure_memory();
 	count = flagstore_seats(store, seats, SEATS_MAX);
 	for (size_t i = 0; i < count && i < SEATS_MAX; i++)
-		if (seats[i].alive && seats[i].activity != FLAGSTORE_IDLE && seats[i].since_ns > (int64_t)patience_ms * 1000000 &&
+		/* How long a flush may take is the circuit breaker's business. */
+		if (seats[i].alive && seats[i].activity != FLAGSTORE_IDLE && seats[i].activity != FLAGSTORE_FLUSHING && seats[i].since_ns > (int64_t)patience_ms * 1000000 &&
 		    (!worst || seats[i].since_ns > worst->since_ns))
 			worst = &seats[i];
 	if (worst) {
 		*health = (struct health){.word = "BLOCKED", .status = STATUS_AGAIN};
-		snprintf(health->reason, sizeof health->reason, "%s/%d has been %s, shard %" PRIu32 ", for %s; see `flaginspect locks'",
-		         describe_writer(store, worst->worker).text, (int)worst->thread, flagstore_activity_name((int)worst->activity), worst->shard,
-		         duration_text((uint64_t)worst->since_ns).text);
+		if (worst->activity == FLAGSTORE_SYNCING)
+			snprintf(health->reason, sizeof health->reason, "%s/%d has waited for its change to be durable for %s; see `flagctl persist'",
+			         describe_writer(store, worst->worker).text, (int)worst->thread, duration_text((uint64_t)worst->since_ns).text);
+		else
+			snprintf(health->reason, sizeof health->reason, "%s/%d has been %s, shard %" PRIu32 ", for %s; see `flaginspect locks'",
+			         describe_writer(store, worst->worker).text, (int)worst->thread, flagstore_activity_name((int)worst->activity), worst->shard,
+			         duration_text((uint64_t)worst->since_ns).text);
 	}
 	free(seats);
 	return worst != NULL;
@@ -109,18 +115,24 @@ static int look_deep(flagstore *store, struct health *health)
 	return FLAGSTORE_OK;
 }
 
-/* Writers without the lock that meet lose counts: what is left of that is exact, and cheap to see. */
-static void look_at_counts(const flagstore *store, struct health *health)
+/* Writers without the lock that meet lose counts, or tear slots: what is left of that is exact, and cheap to see. */
+static void look_at_flags(const flagstore *store, struct health *health)
 {
 	struct fs_census census;
 
 	fs_census(store, CENSUS_LIMIT_NS, &census);
 	if (census.wrong_shard != UINT32_MAX) {
 		*health = (struct health){.word = "CORRUPT", .status = STATUS_NO};
-		snprintf(health->reason, sizeof health->reason, "shard %" PRIu32 " has %" PRIu32 " flags, and says %" PRIu32 "; see `flaginspect check'",
-		         census.wrong_shard, census.counted, census.said);
+		/* A count from which more was taken than was there is below 0. */
+		snprintf(health->reason, sizeof health->reason, "shard %" PRIu32 " has %" PRIu32 " flags, and says %" PRId32 "; see `flaginspect check'",
+		         census.wrong_shard, census.counted, (int32_t)census.said);
+	} else if (census.wrong_slot_shard != UINT32_MAX) {
+		*health = (struct health){.word = "CORRUPT", .status = STATUS_NO};
+		snprintf(health->reason, sizeof health->reason,
+		         "shard %" PRIu32 ", offset %#" PRIx64 ": key, hash and life of a flag do not belong together; see `flaginspect check'",
+		         census.wrong_slot_shard, census.wrong_slot);
 	} else if (census.passed_shards) {
-		snprintf(health->reason, sizeof health->reason, "nothing is wrong; the flags of %" PRIu32 " of %" PRIu32 " shards could not be counted",
+		snprintf(health->reason, sizeof health->reason, "no sign of damage; %" PRIu32 " of %" PRIu32 " shards could not be looked at",
 		         census.passed_shards, census.passed_shards + census.counted_shards);
 	}
 }
@@ -147,6 +159,21 @@ static int look_at_conflicts(const flagstore *store, uint64_t before, struct hea
 	return FLAGSTORE_OK;
 }
 
+/* With a breaker that is not closed nothing is wrong with the table, but changes are refused, or not durable. */
+static void look_at_breaker(const flagstore *store, struct health *health)
+{
+	struct flagstore_persistence state;
+	size_t length = strlen(health->reason);
+
+	(void)flagstore_persistence(store, &state);
+	if (!state.durability || state.breaker == FLAGSTORE_BREAKER_CLOSED || health->status != STATUS_DONE)
+		return;
+	if (state.on_failure == FLAGSTORE_REFUSE)
+		*health = (struct health){"BLOCKED", STATUS_AGAIN, "changes are refused, since they can't be made durable; see `flagctl breaker'"};
+	else
+		snprintf(health->reason + length, sizeof health->reason - length, "; but changes are not durable, see `flagctl breaker'");
+}
+
 static int look(flagstore *store, struct health *health)
 {
 	struct flagstore_info info;
@@ -169,7 +196,9 @@ static int look(flagstore *store, struct health *health)
 	if (deep || info.conflicts)
 		error = look_deep(store, health);
 	else
-		look_at_counts(store, health);
+		look_at_flags(store, health);
+	if (!error)
+		look_at_breaker(store, health);
 	return error || !info.conflicts ? error : look_at_conflicts(store, info.conflicts, health);
 }
 

@@ -47,8 +47,8 @@ shmtools_flagctl_flagctl_SOURCES = \
 	shmtools/flagctl/wait.c \
 	shmtools/flagctl/watch.c
 # health counts flags by the library's inner names.
-shmtools_flagctl_flagctl_CPPFLAGS = $(shmtools_cppflags) -I$(top_srcdir)/src
-shmtools_flagctl_flagctl_LDADD = libshmtools.la libflagstore-internal.la $(JANSSON_LIBS) $(BSD_LIBS)
+shmtools_flagctl_flagctl_CPPFLAGS = $(shmtools_cppflags) -I$(top_srcdir)/src $(LMDB_CFLAGS)
+shmtools_flagctl_flagctl_LDADD = libshmtools.la libflagstore-internal.la $(JANSSON_LIBS) $(BSD_LIBS) $(LMDB_LIBS)
 
 dist_man_MANS += man/flagctl.1
 

@@ -137,16 +137,16 @@ static int run(int count, char **operands)
 {
 	struct flaglist wanted = {0};
 	flagstore *store;
-	int status = saved_read(operands[1], &wanted);
+	int status = dry_run ? attach_to_read(operands[0], &store) : attach_to_write(operands[0], &store);
 
 	(void)count;
+	if (status)
+		return status;
+	status = saved_read(operands[1], &wanted);
+	flaglist_sort(&wanted);
 	if (!status)
-		status = dry_run ? attach_to_read(operands[0], &store) : attach_to_write(operands[0], &store);
-	if (!status) {
-		flaglist_sort(&wanted);
 		status = restore(store, &wanted);
-		flagstore_close(store);
-	}
+	flagstore_close(store);
 	flaglist_free(&wanted);
 	return status;
 }

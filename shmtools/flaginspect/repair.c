@@ -3,8 +3,10 @@
  *
  * flaginspect repair: the only command that writes to the segment.
  *
- * First the repair is done in a private copy: that shows what will happen, and what stands in slots that can't be believed goes into a
- * file before anything is touched. Then it is done in the segment under all its locks, and the segment is checked. */
+ * All locks are taken. Then the repair is tried in a private copy: what stands in slots that can't be believed goes into a file before
+ * anything is touched. Then it is done in the segment, the locks are given back, and the segment is checked. Writers without the lock may
+ * break slots between the two, or change them again: what is given up then and is not yet in the file is written there first. A dry run is
+ * the trial alone, without the locks: beside workers, what is in the middle of a change looks damaged to it. */
 #include "repair.h"
 
 #include <errno.h>
@@ -25,19 +27,136 @@ static bool dry_run;
 static const char *quarantine_file;
 
 enum {
-	KINDS = FS_REPAIR_LOST + 1,
+	KINDS = FS_REPAIR_NO_ROOM + 1,
 };
 
-static const char *const kinds[KINDS] = {"fixed", "sealed", "moved", "dropped", "quarantined", "lost"};
+static const char *const kinds[KINDS] = {"fixed", "sealed", "moved", "dropped", "quarantined", "no-room"};
+
+/* The file for what is given up. It is made when the first of it comes. */
+struct quarantine {
+	const struct source *source;
+	json_t *kept; /* what is in it, or will be before anything is touched, by place, bytes and key */
+	FILE *stream;
+	char path[PATH_MAX];
+	bool repairing;
+	int status;
+};
 
 /* What was done, or would be. Collected, since the locks are held meanwhile. */
 struct doings {
 	json_t *list;
-	json_t *quarantine;
+	json_t *lost_keys, *lost_slots;
 	uint64_t count[KINDS];
+	struct quarantine *quarantine;
 };
 
-static void note(const struct fs_repair_done *done, void *argument)
+/* -------------------------------------------------------------------------------------------------- quarantine */
+
+static bool fail_quarantine(struct quarantine *quarantine, enum status status)
+{
+	quarantine->status = failure_errno(status, "%s can't be %s for what can't be believed; %s", quarantine->path,
+	                                   status == STATUS_CREATE ? "created" : "written",
+	                                   quarantine->repairing ? "that stays where it is" : "the table is as it was");
+	return false;
+}
+
+/* Evidence is never overwritten: the name gets a number. */
+static bool open_quarantine(struct quarantine *quarantine)
+{
+	const char *slash = strrchr(quarantine->source->store->path, '/'), *name = slash ? slash + 1 : quarantine->source->store->path;
+	int file;
+
+	if (quarantine_file)
+		snprintf(quarantine->path, sizeof quarantine->path, "%s", quarantine_file);
+	else
+		snprintf(quarantine->path, sizeof quarantine->path, "%.255s.quarantine", name);
+	file = open(quarantine->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	for (int i = 1; file < 0 && errno == EEXIST && !quarantine_file && i < 10000; i++) {
+		snprintf(quarantine->path, sizeof quarantine->path, "%.255s.quarantine.%d", name, i);
+		file = open(quarantine->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	}
+	quarantine->stream = file < 0 ? NULL : fdopen(file, "w");
+	return quarantine->stream || fail_quarantine(quarantine, STATUS_CREATE);
+}
+
+static bool write_line(struct quarantine *quarantine, json_t *item)
+{
+	if (!quarantine->stream && !open_quarantine(quarantine))
+		return false;
+	json_dumpf(item, quarantine->stream, JSON_COMPACT);
+	fputc('\n', quarantine->stream);
+	return true;
+}
+
+/* Writers wait meanwhile, so the disk is not waited for: what the kernel has survives us. */
+static bool flush_quarantine(struct quarantine *quarantine)
+{
+	return !quarantine->stream || (fflush(quarantine->stream) == 0 && !ferror(quarantine->stream)) || fail_quarantine(quarantine, STATUS_OUTPUT);
+}
+
+static bool write_all(struct quarantine *quarantine)
+{
+	const char *name;
+	json_t *item;
+
+	json_object_foreach(quarantine->kept, name, item)
+		if (!write_line(quarantine, item))
+			return false;
+	return flush_quarantine(quarantine);
+}
+
+/* The trial only collects. The real run must not go on before what is new is safe. */
+static bool keep(struct quarantine *quarantine, json_t *item)
+{
+	const char *key = json_string_value(json_object_get(item, "key"));
+	char name[sizeof(struct keytext) + 2 * FS_LINE + 32];
+
+	snprintf(name, sizeof name, "%" JSON_INTEGER_FORMAT " %s %s", json_integer_value(json_object_get(item, "offset")),
+	         json_string_value(json_object_get(item, "bytes")), key ? key : "");
+	if (json_object_get(quarantine->kept, name))
+		return true;
+	if (quarantine->repairing && (quarantine->status || !write_line(quarantine, item) || !flush_quarantine(quarantine)))
+		return false;
+	if (json_object_set(quarantine->kept, name, item) != 0)
+		failure_memory();
+	return true;
+}
+
+static int close_quarantine(struct quarantine *quarantine)
+{
+	int status = STATUS_DONE;
+
+	json_decref(quarantine->kept);
+	if (!quarantine->stream)
+		return STATUS_DONE;
+	if (fsync(fileno(quarantine->stream)) != 0 && errno != EINVAL)
+		status = failure_errno(STATUS_OUTPUT, "%s can't be written to its end", quarantine->path);
+	fclose(quarantine->stream);
+	return status;
+}
+
+/* ------------------------------------------------------------------------------------------------------- noting */
+
+static void begin(struct doings *doings, struct quarantine *quarantine)
+{
+	*doings = (struct doings){.list = json_array(), .lost_keys = json_array(), .lost_slots = json_array(), .quarantine = quarantine};
+	if (!doings->list || !doings->lost_keys || !doings->lost_slots || !quarantine->kept)
+		failure_memory();
+}
+
+static void end(struct doings *doings)
+{
+	json_decref(doings->list);
+	json_decref(doings->lost_keys);
+	json_decref(doings->lost_slots);
+}
+
+static bool gives_up(enum fs_repair_kind kind)
+{
+	return kind == FS_REPAIR_QUARANTINE || kind == FS_REPAIR_DROPPED || kind == FS_REPAIR_NO_ROOM;
+}
+
+static bool note(const struct fs_repair_done *done, void *argument)
 {
 	struct doings *doings = argument;
 	json_t *item = json_pack("{s:s, s:o, s:I, s:s, s:o, s:o}", "what", kinds[done->kind], "shard",
@@ -45,82 +164,31 @@ static void note(const struct fs_repair_done *done, void *argument)
 	                         done->text, "key", done->key ? json_string(keytext_encode(done->key, done->length).text) : json_null(), "value",
 	                         done->key ? json_boolean(done->value) : json_null());
 	char bytes[2 * FS_LINE + 1];
+	json_t *evidence;
+	bool kept = true;
 
-	if (!item || json_array_append_new(doings->list, item) != 0)
+	if (!item)
 		failure_memory();
-	doings->count[done->kind]++;
-	if (!done->bytes || (done->kind != FS_REPAIR_QUARANTINE && done->kind != FS_REPAIR_DROPPED))
-		return;
-	for (size_t i = 0; i < FS_LINE; i++)
-		snprintf(bytes + 2 * i, 3, "%02x", done->bytes[i]);
-	item = json_copy(item);
-	json_object_set_new(item, "bytes", json_string(bytes));
-	json_array_append_new(doings->quarantine, item);
-}
-
-static void begin(struct doings *doings)
-{
-	*doings = (struct doings){json_array(), json_array(), {0}};
-}
-
-static void end(struct doings *doings)
-{
-	json_decref(doings->list);
-	json_decref(doings->quarantine);
-}
-
-/* -------------------------------------------------------------------------------------------------- quarantine */
-
-static int write_lines(int file, const char *path, json_t *quarantine)
-{
-	FILE *stream = fdopen(file, "w");
-	json_t *item;
-	size_t i;
-	bool written;
-
-	if (!stream)
-		return failure_errno(STATUS_CREATE, "%s can't be written", path);
-	json_array_foreach(quarantine, i, item) {
-		json_dumpf(item, stream, JSON_COMPACT);
-		fputc('\n', stream);
+	if (done->bytes && gives_up(done->kind)) {
+		for (size_t i = 0; i < FS_LINE; i++)
+			snprintf(bytes + 2 * i, 3, "%02x", done->bytes[i]);
+		evidence = json_copy(item);
+		if (!evidence || json_object_set_new(evidence, "bytes", json_string(bytes)) != 0)
+			failure_memory();
+		kept = keep(doings->quarantine, evidence);
+		json_decref(evidence);
 	}
-	written = fflush(stream) == 0 && !ferror(stream) && fsync(fileno(stream)) == 0;
-	if (!written)
-		(void)failure_errno(STATUS_OUTPUT, "%s can't be written; nothing has been repaired", path);
-	fclose(stream);
-	return written ? STATUS_DONE : STATUS_OUTPUT;
-}
-
-/* Evidence is never overwritten: the name gets a number. */
-static int write_quarantine(const struct source *source, json_t *quarantine, char *path, size_t size)
-{
-	const char *slash = strrchr(source->store->path, '/');
-	int file;
-
-	if (!json_array_size(quarantine)) {
-		*path = 0;
-		return STATUS_DONE;
+	/* What could not be kept was not done. */
+	if (kept) {
+		doings->count[done->kind]++;
+		if (json_array_append(doings->list, item) != 0)
+			failure_memory();
 	}
-	if (quarantine_file)
-		snprintf(path, size, "%s", quarantine_file);
-	else
-		snprintf(path, size, "%.255s.quarantine", slash ? slash + 1 : source->store->path);
-	file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	for (int i = 1; file < 0 && errno == EEXIST && !quarantine_file && i < 10000; i++) {
-		snprintf(path, size, "%.255s.quarantine.%d", slash ? slash + 1 : source->store->path, i);
-		file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	}
-	if (file < 0)
-		return failure_errno(STATUS_CREATE, "%s can't be created for what can't be believed; nothing has been repaired", path);
-	return write_lines(file, path, quarantine);
+	json_decref(item);
+	return kept;
 }
 
 /* ------------------------------------------------------------------------------------------------------ report */
-
-static bool is_loss(const char *what)
-{
-	return strcmp(what, "lost") == 0 || strcmp(what, "quarantined") == 0;
-}
 
 static void print_doing(json_t *item)
 {
@@ -137,29 +205,15 @@ static void print_doing(json_t *item)
 	putchar('\n');
 }
 
-/* Which flags nobody will find any more. The key of a slot that can't be believed is what stands there, right or wrong. */
-static void print_losses(json_t *list)
+static void print_losses(const struct doings *doings)
 {
 	json_t *item;
 	size_t i;
 
-	json_array_foreach(list, i, item) {
-		const char *key = json_string_value(json_object_get(item, "key"));
-
-		if (is_loss(json_string_value(json_object_get(item, "what"))))
-			printf("lost key: %s\n", key ? key : "one that can't be told");
-	}
-}
-
-static json_t *losses_json(json_t *list)
-{
-	json_t *losses = json_array(), *item;
-	size_t i;
-
-	json_array_foreach(list, i, item)
-		if (is_loss(json_string_value(json_object_get(item, "what"))))
-			json_array_append(losses, json_object_get(item, "key"));
-	return losses;
+	json_array_foreach(doings->lost_keys, i, item)
+		printf("lost key: %s\n", json_string_value(item));
+	json_array_foreach(doings->lost_slots, i, item)
+		printf("lost slot: offset %#" PRIx64 ", no key is readable in it\n", (uint64_t)json_integer_value(item));
 }
 
 static void print_result(const struct doings *doings, const char *path, uint64_t findings)
@@ -171,17 +225,18 @@ static void print_result(const struct doings *doings, const char *path, uint64_t
 		totals = json_object();
 		for (i = 0; i < KINDS; i++)
 			json_object_set_new(totals, kinds[i], json_integer((json_int_t)doings->count[i]));
-		output_json(json_pack("{s:b, s:O, s:o, s:o, s:o, s:I}", "dry_run", (int)dry_run, "done", doings->list, "by_kind", totals, "lost_keys",
-		                      losses_json(doings->list), "quarantine", *path ? output_text(path) : json_null(), "findings_left",
-		                      (json_int_t)findings));
+		output_json(json_pack("{s:b, s:O, s:o, s:O, s:O, s:o, s:I}", "dry_run", (int)dry_run, "done", doings->list, "by_kind", totals, "lost_keys",
+		                      doings->lost_keys, "lost_slots", doings->lost_slots, "quarantine", *path ? output_text(path) : json_null(),
+		                      "findings_left", (json_int_t)findings));
 		return;
 	}
 	json_array_foreach(doings->list, i, item)
 		print_doing(item);
-	print_losses(doings->list);
+	print_losses(doings);
 	for (i = 0; i < KINDS; i++)
 		printf("%s%" PRIu64 " %s", i ? ", " : dry_run ? "would be: " : "", doings->count[i], kinds[i]);
-	printf("; %" PRIu64 " findings %s\n", findings, dry_run ? "would be left" : "left");
+	printf("; lost: %zu keys, %zu slots without a readable key; %" PRIu64 " findings %s\n", json_array_size(doings->lost_keys),
+	       json_array_size(doings->lost_slots), findings, dry_run ? "would be left" : "left");
 	if (*path)
 		printf("what was in slots that are given up is in %s\n", path);
 }
@@ -218,6 +273,28 @@ static int mend_state(const struct source *source)
 	return status;
 }
 
+/* Of what was given up: keys that nobody will find any more, and slots of which nobody can tell whose they were. The key of a slot that
+ * can't be believed is what stands there, right or wrong; if a flag of that key exists, it is that flag that readers found, and nothing is lost. */
+static void note_losses(const flagstore *store, struct doings *doings)
+{
+	json_t *item;
+	size_t i;
+
+	json_array_foreach(doings->list, i, item) {
+		const char *what = json_string_value(json_object_get(item, "what"));
+		json_t *text = json_object_get(item, "key");
+		struct flagstore_flag flag;
+		struct key key;
+
+		if (strcmp(what, kinds[FS_REPAIR_QUARANTINE]) != 0 && strcmp(what, kinds[FS_REPAIR_NO_ROOM]) != 0)
+			continue;
+		if (!json_is_string(text) || keytext_decode(json_string_value(text), json_string_length(text), &key))
+			json_array_append(doings->lost_slots, json_object_get(item, "offset"));
+		else if (flagstore_lookup_n(store, key.bytes, key.length, &flag) == FLAGSTORE_ENOTFOUND)
+			json_array_append(doings->lost_keys, text);
+	}
+}
+
 static int attach_writer(const struct source *source, flagstore **store)
 {
 	char *path = realpath(source->store->path, NULL);
@@ -235,18 +312,50 @@ static int attach_writer(const struct source *source, flagstore **store)
 	return status;
 }
 
-static int repair_segment(const struct source *source, struct doings *doings, uint64_t *findings)
+/* With all locks: what the trial gives up, and what was broken since, is kept before it is given up in the segment. */
+static int repair_locked(struct source *source, flagstore *store, struct doings *doings)
+{
+	struct quarantine *quarantine = doings->quarantine;
+	struct doings trial;
+	int error = source_make_private(source), status = STATUS_DONE;
+
+	begin(&trial, quarantine);
+	if (!error)
+		error = fs_repair(source->store, note, &trial);
+	if (error)
+		status = failure_of_library(error);
+	else if (!write_all(quarantine))
+		status = quarantine->status;
+	end(&trial);
+	if (status)
+		return status;
+	quarantine->repairing = true;
+	error = fs_repair(store, note, doings);
+	note_losses(store, doings);
+	return quarantine->status ? quarantine->status : error ? failure_of_library(error) : STATUS_DONE;
+}
+
+static int repair_segment(struct source *source, struct doings *doings, uint64_t *findings)
 {
 	flagstore *store;
-	int error, status = attach_writer(source, &store);
+	int error, check_error, status = attach_writer(source, &store);
 
 	if (status)
 		return status;
-	error = fs_repair(store, false, note, doings);
-	if (!error)
-		error = flagstore_check(store, NULL, NULL, findings, NULL);
+	error = fs_repair_begin(store);
+	if (error) {
+		status = failure_of_library(error);
+	} else {
+		status = repair_locked(source, store, doings);
+		fs_repair_end(store);
+	}
+	if (!status || doings->quarantine->repairing) {
+		check_error = flagstore_check(store, NULL, NULL, findings, NULL);
+		if (!status && check_error)
+			status = failure_of_library(check_error);
+	}
 	flagstore_close(store);
-	return error ? failure_of_library(error) : STATUS_DONE;
+	return status;
 }
 
 static int repair_copy(struct source *source, struct doings *doings, uint64_t *findings)
@@ -254,8 +363,11 @@ static int repair_copy(struct source *source, struct doings *doings, uint64_t *f
 	const struct fs_checking how = {.still = true};
 	int error = source_make_private(source);
 
-	if (!error)
-		error = fs_repair(source->store, true, note, doings);
+	if (!error) {
+		fs_repair_recover(source->store);
+		error = fs_repair(source->store, note, doings);
+		note_losses(source->store, doings);
+	}
 	/* As if nobody could write to it: a check that takes no lock. */
 	source->store->write_map = NULL;
 	if (!error)
@@ -265,26 +377,23 @@ static int repair_copy(struct source *source, struct doings *doings, uint64_t *f
 
 static int repair(struct source *source)
 {
-	struct doings plan, doings;
+	struct quarantine quarantine = {.source = source, .kept = json_object()};
+	struct doings doings;
 	uint64_t findings = 0;
-	char path[PATH_MAX] = "";
-	int status;
+	int status, closed;
 
 	if (!source->table || (*source->damage && !source->mended))
 		return failure(STATUS_UNUSABLE, "%s can't be repaired: %s. Save what can be read: `flaginspect dump %s'", source->store->path, source->damage,
 		               source->store->path);
-	begin(&plan);
-	begin(&doings);
-	status = repair_copy(source, &plan, &findings);
-	if (!status && !dry_run)
-		status = write_quarantine(source, plan.quarantine, path, sizeof path);
-	if (!status && !dry_run)
-		status = repair_segment(source, &doings, &findings);
+	begin(&doings, &quarantine);
+	status = dry_run ? repair_copy(source, &doings, &findings) : repair_segment(source, &doings, &findings);
+	closed = close_quarantine(&quarantine);
+	if (!status || quarantine.repairing)
+		print_result(&doings, quarantine.path, findings);
 	if (!status)
-		print_result(dry_run ? &plan : &doings, path, findings);
-	if (!status && (findings || (dry_run ? plan : doings).count[FS_REPAIR_LOST] || (dry_run ? plan : doings).count[FS_REPAIR_QUARANTINE]))
+		status = closed;
+	if (!status && (findings || doings.count[FS_REPAIR_NO_ROOM] || doings.count[FS_REPAIR_QUARANTINE]))
 		status = STATUS_NO;
-	end(&plan);
 	end(&doings);
 	return status;
 }
@@ -297,7 +406,11 @@ static int run(int count, char **operands)
 	(void)count;
 	if (status)
 		return status;
-	status = repair(&source);
+	if (source.table && (!*source.damage || source.mended))
+		status = repair(&source);
+	else
+		status = failure(STATUS_UNUSABLE, "%s can't be repaired: %s. Save what can be read: `flaginspect dump %s'", source.store->path,
+		                 source.damage, source.store->path);
 	source_close(&source);
 	return status;
 }

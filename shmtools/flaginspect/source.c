@@ -243,7 +243,8 @@ static void settle_store(struct source *source)
 		store->constants = (struct fs_constants){.max_bytes = FS_PAGE, .created_ms = 0};
 	store->shards = (const void *)(store->map + FS_PAGE);
 	store->seed = store->constants.hash_seed;
-	store->shard_bits = source->table ? (uint32_t)__builtin_ctz(store->constants.shards) : 0;
+	store->salt = fs_salt(store->seed);
+	store->shard_count = store->constants.shards;
 	store->heap_start = fs_heap_start(&store->constants);
 	store->tail = source->table ? fs_tail(&store->constants) : (struct fs_tail){FS_PAGE, FS_PAGE, FS_PAGE, FS_PAGE, FS_PAGE};
 	store->max_lines = (uint32_t)(store->tail.journal / FS_LINE);

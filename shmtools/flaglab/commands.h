@@ -9,6 +9,7 @@
 
 extern const struct cli_command command_bench;
 extern const struct cli_command command_crash;
+extern const struct cli_command command_incident;
 extern const struct cli_command command_race;
 extern const struct cli_command command_run;
 

@@ -28,6 +28,12 @@ shmtools_flaglab_flaglab_SOURCES = \
 	shmtools/flaglab/flipper.h \
 	shmtools/flaglab/histogram.c \
 	shmtools/flaglab/histogram.h \
+	shmtools/flaglab/incident.c \
+	shmtools/flaglab/incident.h \
+	shmtools/flaglab/incidentflags.c \
+	shmtools/flaglab/incidentplay.c \
+	shmtools/flaglab/incidentplay.h \
+	shmtools/flaglab/incidentwork.c \
 	shmtools/flaglab/inspect.c \
 	shmtools/flaglab/inspect.h \
 	shmtools/flaglab/judge.c \
@@ -55,6 +61,8 @@ shmtools_flaglab_flaglab_SOURCES = \
 	shmtools/flaglab/stopwatch.h \
 	shmtools/flaglab/ticker.c \
 	shmtools/flaglab/ticker.h \
+	shmtools/flaglab/tool.c \
+	shmtools/flaglab/tool.h \
 	shmtools/flaglab/worker.c \
 	shmtools/flaglab/worker.h \
 	shmtools/flaglab/writer.c \
@@ -71,6 +79,7 @@ dist_check_SCRIPTS += \
 	tests/flaglab-crash.sh \
 	tests/flaglab-demo.sh \
 	tests/flaglab-histogram.sh \
+	tests/flaglab-incident.sh \
 	tests/flaglab-manual.sh \
 	tests/flaglab-race.sh \
 	tests/flaglab-run.sh

@@ -10,6 +10,7 @@ static const struct cli_command *const commands[] = {
 	&command_run,
 	&command_crash,
 	&command_race,
+	&command_incident,
 	&command_bench,
 	NULL,
 };

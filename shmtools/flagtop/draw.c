@@ -119,8 +119,11 @@ static void fit_columns(int widths[TABLE_COLUMNS_MAX])
 	int full[TABLE_COLUMNS_MAX], left;
 
 	table_widths(&table, full);
-	for (size_t i = 0; i < table.column_count; i++)
-		widths[i] = !table.columns[i].number && full[i] > SHRUNK ? SHRUNK : full[i];
+	for (size_t i = 0; i < table.column_count; i++) {
+		int least = table.columns[i].least ? table.columns[i].least : SHRUNK;
+
+		widths[i] = !table.columns[i].number && full[i] > least ? least : full[i];
+	}
 	for (;;) {
 		size_t worst = 0, shown = 0;
 

@@ -8,6 +8,7 @@
 
 #include "cli.h"
 #include "options.h"
+#include "terminal.h"
 
 static uint64_t interval_ms = 1000, wanted_count;
 static const char *view_word, *sort_word;
@@ -92,6 +93,7 @@ static int run(int count, char **operands)
 
 	(void)count;
 	options.sort = choose_sort(options.view);
+	terminal_catch_crashes();
 	/* The segment of others is looked at: that it is cut short must not end this process in the middle of a drawing. */
 	error = flagstore_catch_sigbus();
 	attach.flags = FLAGSTORE_READ_ONLY;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * Copyright (c) The flagstore authors
  *
- * model.c: looks at a segment, and what has changed between two of them. Counts are compared with those of the look before; one that went
- * back (a seat that has another thread now begins at 0) counts from 0. */
+ * model.c: looks at a segment, and what has changed between two of them. Counts are compared with those of the look before. Writers without
+ * the lock that meet lose counts: one that went back has grown by nothing, and one that went below 0 is 0. */
 #include "model.h"
 
 #include <stdio.h>
@@ -22,6 +22,10 @@ enum {
 
 #define BLOCKED_NS INT64_C(1000000000)
 
+/* How long damage that was seen is told of: writers that do not wait for each other meet now and then, and counts are looked at only when
+ * nobody changes the shard. */
+#define CORRUPT_NS INT64_C(3000000000)
+
 struct seat_before {
 	uint64_t events;     /* of its ring, at the last look */
 	uint64_t other;      /* events since then that were seen, and are no changes */
@@ -36,7 +40,10 @@ struct model {
 	struct flagstore_info info; /* as it was first: what never changes */
 	int64_t looked_ns, census_ns;
 	struct fs_census census;
+	int64_t corrupt_until_ns;   /* and why */
+	char corrupt_reason[sizeof((struct frame *)0)->reason];
 	uint64_t growths, recoveries, conflicts;
+	bool looked_before;
 	bool counting;              /* events are of this interval, not of the time before the first look */
 	struct source_shard *shards_before;
 	struct seat_before *seats_before;
@@ -65,7 +72,13 @@ static void *allocate(size_t count, size_t size)
 
 static uint64_t since(uint64_t now, uint64_t before)
 {
-	return now >= before ? now - before : now;
+	return now >= before ? now - before : 0;
+}
+
+/* No shard has as many as would be seen then. */
+static uint32_t at_least_0(uint32_t live)
+{
+	return live <= INT32_MAX ? live : 0;
 }
 
 /* ------------------------------------------------------------------------------------------------------ who */
@@ -266,14 +279,14 @@ static void look_at_shards(struct model *model)
 			.locks = (double)since(now.locks, before->locks) / frame->seconds,
 			.waits = (double)since(now.waits, before->waits) / frame->seconds,
 			.waited_ns = model->shards_waited_ns[i],
-			.live = now.live,
+			.live = at_least_0(now.live),
 			.held = now.held,
 			.orphaned = now.orphaned,
 			.held_ns = now.held_ns,
 		};
 		if (now.held || now.orphaned)
 			shard->holder = who_is(model, now.holder_worker, now.holder_thread);
-		frame->flags += now.live;
+		frame->flags += shard->live;
 		frame->growths += now.growths;
 		frame->recoveries += now.recoveries;
 		frame->locks += shard->locks;
@@ -436,10 +449,14 @@ static void judge_threads(struct frame *frame)
 	for (size_t i = 0; i < frame->thread_count; i++) {
 		const struct model_thread *thread = &frame->threads[i];
 
-		if (!thread->alive || thread->activity == FLAGSTORE_IDLE || thread->since_ns < BLOCKED_NS)
+		/* How long a flush may take is the circuit breaker's business. */
+		if (!thread->alive || thread->activity == FLAGSTORE_IDLE || thread->activity == FLAGSTORE_FLUSHING || thread->since_ns < BLOCKED_NS)
 			continue;
 		frame->health = MODEL_BLOCKED;
-		if (thread->activity == FLAGSTORE_WAITING)
+		if (thread->activity == FLAGSTORE_SYNCING)
+			snprintf(frame->reason, sizeof frame->reason, "%.31s[%d] has waited %.1f s for its change to be durable", thread->who.command,
+			         thread->who.pid, (double)thread->since_ns / 1e9);
+		else if (thread->activity == FLAGSTORE_WAITING)
 			snprintf(frame->reason, sizeof frame->reason, "%.31s[%d] waits %.1f s for shard %u behind %.31s[%d]", thread->who.command,
 			         thread->who.pid, (double)thread->since_ns / 1e9, thread->shard, thread->behind.command, thread->behind.pid);
 		else
@@ -448,10 +465,28 @@ static void judge_threads(struct frame *frame)
 	}
 }
 
+/* As flagctl health does: counts, check values, and conflicts that are new since the last look. */
+static void look_for_damage(struct model *model)
+{
+	const struct frame *frame = &model->frame;
+	const struct fs_census *census = &model->census;
+
+	if (census->wrong_shard != UINT32_MAX)
+		snprintf(model->corrupt_reason, sizeof model->corrupt_reason, "shard %u has %u flags and says %d: flagctl check says more",
+		         census->wrong_shard, census->counted, (int)census->said);
+	else if (census->wrong_slot_shard != UINT32_MAX)
+		snprintf(model->corrupt_reason, sizeof model->corrupt_reason, "shard %u, offset %#llx: a damaged flag: flagctl check says more",
+		         census->wrong_slot_shard, (unsigned long long)census->wrong_slot);
+	else if (frame->new_conflicts > 0)
+		snprintf(model->corrupt_reason, sizeof model->corrupt_reason, "writers that do not wait for each other are at work");
+	else
+		return;
+	model->corrupt_until_ns = monotonic_now() + CORRUPT_NS;
+}
+
 static void judge(struct model *model)
 {
 	struct frame *frame = &model->frame;
-	const struct fs_census *census = &model->census;
 
 	frame->health = MODEL_HEALTHY;
 	frame->reason[0] = '\0';
@@ -461,11 +496,11 @@ static void judge(struct model *model)
 		if (frame->shards[i].orphaned)
 			snprintf(frame->reason, sizeof frame->reason, "shard %u: its writer died, the next one repairs it", i);
 	judge_threads(frame);
-	if (census->wrong_shard == UINT32_MAX)
+	look_for_damage(model);
+	if (monotonic_now() >= model->corrupt_until_ns)
 		return;
 	frame->health = MODEL_CORRUPT;
-	snprintf(frame->reason, sizeof frame->reason, "shard %u has %u flags and says %u: flagctl check says more", census->wrong_shard,
-	         census->counted, census->said);
+	memcpy(frame->reason, model->corrupt_reason, sizeof frame->reason);
 }
 
 /* ---------------------------------------------------------------------------------------------------- a look */
@@ -489,7 +524,9 @@ static int look_at_header(struct model *model)
 	frame->standing = header.standing;
 	frame->guard = (int)flagstore_guard(model->store, NULL);
 	memcpy(frame->uuid, model->info.uuid, sizeof frame->uuid);
-	frame->new_conflicts = since(header.conflicts, model->conflicts);
+	/* Those before the first look are no news. */
+	frame->new_conflicts = model->looked_before ? since(header.conflicts, model->conflicts) : 0;
+	model->looked_before = true;
 	frame->conflicts = model->conflicts = header.conflicts;
 	return FLAGSTORE_OK;
 }

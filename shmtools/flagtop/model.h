@@ -79,7 +79,8 @@ struct model_group {
 enum model_health {
 	MODEL_HEALTHY,
 	MODEL_BLOCKED, /* somebody has waited for a lock, or held one, for a second or longer */
-	MODEL_CORRUPT, /* a shard that nobody changes has not as many flags as it says */
+	MODEL_CORRUPT, /* in the last seconds a shard that nobody changed had not as many flags as it said, or a damaged one, or the guard
+	                * saw a conflict */
 };
 
 /* All that one look has seen. Arrays belong to the model and are good until its next look. */

@@ -80,6 +80,8 @@ struct phrase state_phrase(const struct model_thread *thread)
 	if (thread->activity == FLAGSTORE_WAITING)
 		return phrase("%s%s %s for shard %u behind %s", gone, activity, duration_text((uint64_t)thread->since_ns).text, thread->shard,
 		              who_phrase(&thread->behind).text);
+	if (thread->shard == UINT32_MAX)
+		return phrase("%s%s for %s", gone, activity, duration_text((uint64_t)thread->since_ns).text);
 	return phrase("%s%s shard %u for %s", gone, activity, thread->shard, duration_text((uint64_t)thread->since_ns).text);
 }
 
@@ -92,26 +94,53 @@ struct phrase holder_phrase(const struct model_shard *shard)
 	return phrase("%s for %s", who_phrase(&shard->holder).text, duration_text((uint64_t)shard->held_ns).text);
 }
 
-struct phrase party_phrase(const struct flagstore_party *party)
+/* At most so many bytes of it; what is cut ends in a tilde. */
+static struct phrase cut(const char *text, size_t room)
 {
-	if (party->pid == 0 && party->worker == 0)
-		return phrase("-");
-	return phrase("%s[%d] %s%s", encode(party->command, sizeof party->command).text, (int)party->pid,
-	              party->operation ? flagstore_operation_name(party->operation) : "", party->unlocked ? " unlocked" : "");
+	return strlen(text) <= room ? phrase("%s", text) : phrase("%.*s~", (int)room - 1, text);
 }
 
-static struct phrase place_phrase(const struct flagstore_conflict *conflict, const struct flagstore_place *place)
+/* The last part of the module's path, and the offset in it; empty when it is not known. */
+static struct phrase module_phrase(const struct flagstore_conflict *conflict, const struct flagstore_place *place)
 {
 	const char *path, *base;
 	size_t length;
 
 	if (place->module >= conflict->modules || place->module >= FLAGSTORE_MODULES_MAX)
-		return phrase("-");
+		return phrase("%s", "");
 	path = conflict->module[place->module].path;
 	length = strnlen(path, sizeof conflict->module[0].path);
 	for (base = path + length; base > path && base[-1] != '/';)
 		base--;
-	return phrase("%s+%#" PRIx64, keytext_encode(base, length - (size_t)(base - path)).text, place->offset);
+	return phrase("%s", keytext_encode(base, length - (size_t)(base - path)).text);
+}
+
+struct phrase party_phrase(const struct flagstore_conflict *conflict, const struct flagstore_party *party)
+{
+	struct phrase module = module_phrase(conflict, &party->site), command = phrase("%s", encode(party->command, sizeof party->command).text), rest;
+	size_t room;
+
+	if (party->pid == 0 && party->worker == 0)
+		return phrase("-");
+	/* A program's own code needs no second name; the kernel cuts names of commands after 15 bytes. */
+	if (strncmp(module.text, command.text, strnlen(command.text, 15)) == 0 || !*module.text)
+		rest = phrase("[%d] %s%s ", (int)party->pid, party->operation ? flagstore_operation_name(party->operation) : "?", party->unlocked ? "!" : "");
+	else
+		rest = phrase("[%d] %s%s %s", (int)party->pid, party->operation ? flagstore_operation_name(party->operation) : "?",
+		              party->unlocked ? "!" : "", cut(module.text, PHRASE_MODULE).text);
+	if (*module.text)
+		snprintf(rest.text + strlen(rest.text), sizeof rest.text - strlen(rest.text), "+%#" PRIx64, party->site.offset);
+	else
+		snprintf(rest.text + strlen(rest.text), sizeof rest.text - strlen(rest.text), "?");
+	room = strlen(rest.text) + PHRASE_COMMAND_LEAST < PHRASE_PARTY ? PHRASE_PARTY - strlen(rest.text) : PHRASE_COMMAND_LEAST;
+	return phrase("%.64s%.200s", cut(command.text, room).text, rest.text);
+}
+
+static struct phrase place_phrase(const struct flagstore_conflict *conflict, const struct flagstore_place *place)
+{
+	struct phrase module = module_phrase(conflict, place);
+
+	return *module.text ? phrase("%.600s+%#" PRIx64, module.text, place->offset) : phrase("-");
 }
 
 struct phrase places_phrase(const struct flagstore_conflict *conflict)

@@ -12,6 +12,13 @@ struct phrase {
 	char text[1400]; /* room for the longest key, encoded, and more */
 };
 
+/* Both parties of a conflict in 80 columns: the command gives way. */
+enum {
+	PHRASE_PARTY = 34,
+	PHRASE_COMMAND_LEAST = 4,
+	PHRASE_MODULE = 10,
+};
+
 struct phrase rate_phrase(double rate);                        /* "0", "0.3", "12", "1 234" */
 struct phrase who_phrase(const struct model_who *who);         /* "command[pid]", "-" */
 struct phrase key_phrase(const char *key, size_t length);      /* "-" when it is not known */
@@ -19,7 +26,7 @@ struct phrase text_phrase(const char *text);                   /* any sentence, 
 struct phrase command_phrase(const struct model_thread *thread); /* "command", with the thread's name if it has one of its own */
 struct phrase state_phrase(const struct model_thread *thread); /* "waiting 1.2 s for shard 3 behind command[pid]" */
 struct phrase holder_phrase(const struct model_shard *shard);
-struct phrase party_phrase(const struct flagstore_party *party);
+struct phrase party_phrase(const struct flagstore_conflict *conflict, const struct flagstore_party *party);
 struct phrase places_phrase(const struct flagstore_conflict *conflict);
 struct phrase event_phrase(const struct model_event *event);
 struct phrase time_phrase(int64_t ns);                         /* "14:22:33.123", UTC */

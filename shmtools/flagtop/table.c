@@ -18,19 +18,19 @@ static const struct view_layout {
 	struct table_column columns[TABLE_COLUMNS_MAX + 1];
 } layouts[VIEWS] = {
 	[VIEW_SHARDS] = {"shards", "there are no shards", 2,
-		{{"SHARD", true, 0}, {"LOCKS/S", true, 2}, {"WAITS/S", true, 1}, {"WAITED", true, 4}, {"WAITING", true, 3}, {"FLAGS", true, 5},
-		 {"HOLDER", false, 6}, {NULL, false, 0}}},
+		{{"SHARD", true, 0, 0}, {"LOCKS/S", true, 2, 0}, {"WAITS/S", true, 1, 0}, {"WAITED", true, 4, 0}, {"WAITING", true, 3, 0}, {"FLAGS", true, 5, 0},
+		 {"HOLDER", false, 6, 0}, {NULL, false, 0, 0}}},
 	[VIEW_THREADS] = {"threads", "nobody is attached who may write", 3,
-		{{"PID", true, 1}, {"THREAD", true, 5}, {"COMMAND", false, 0}, {"CHANGES/S", true, 2}, {"LOCKS/S", true, 6}, {"WAITS/S", true, 4},
-		 {"WAITED", true, 7}, {"STATE", false, 3}, {NULL, false, 0}}},
+		{{"PID", true, 1, 0}, {"THREAD", true, 5, 0}, {"COMMAND", false, 0, 0}, {"CHANGES/S", true, 2, 0}, {"LOCKS/S", true, 6, 0}, {"WAITS/S", true, 4, 0},
+		 {"WAITED", true, 7, 0}, {"STATE", false, 3, 0}, {NULL, false, 0, 0}}},
 	[VIEW_HOTTEST] = {"hottest", "no change was seen since the last look", 1,
-		{{"SHARD", true, 4}, {"CHANGES", true, 0}, {"LAST", false, 3}, {"VALUE", false, 2}, {"WRITER", false, 5}, {"KEY", false, 1},
-		 {NULL, false, 0}}},
+		{{"SHARD", true, 4, 0}, {"CHANGES", true, 0, 0}, {"LAST", false, 3, 0}, {"VALUE", false, 2, 0}, {"WRITER", false, 5, 0}, {"KEY", false, 1, 0},
+		 {NULL, false, 0, 0}}},
 	[VIEW_CONFLICTS] = {"conflicts", "the guard has recorded no conflict", 0,
-		{{"COUNT", true, 0}, {"LAST", false, 4}, {"KIND", false, 5}, {"SHARD", true, 6}, {"NOTICED", false, 1}, {"OTHER", false, 2},
-		 {"KEY", false, 3}, {"PLACES", false, 7}, {NULL, false, 0}}},
+		{{"COUNT", true, 0, 0}, {"NOTICED", false, 1, PHRASE_PARTY}, {"OTHER", false, 2, PHRASE_PARTY}, {"KEY", false, 3, 5},
+		 {"LAST", false, 4, 0}, {"KIND", false, 5, 0}, {"SHARD", true, 6, 0}, {"PLACES", false, 7, 0}, {NULL, false, 0, 0}}},
 	[VIEW_EVENTS] = {"events", "the event rings are empty", 0,
-		{{"TIME", true, 2}, {"EVENT", false, 0}, {"SHARD", true, 4}, {"WHO", false, 3}, {"WHAT", false, 1}, {NULL, false, 0}}},
+		{{"TIME", true, 2, 0}, {"EVENT", false, 0, 0}, {"SHARD", true, 4, 0}, {"WHO", false, 3, 0}, {"WHAT", false, 1, 0}, {NULL, false, 0, 0}}},
 };
 
 const char *table_view_name(enum view view)
@@ -180,12 +180,12 @@ static void fill_conflicts(struct table *table, const struct frame *frame)
 		struct making making = new_row(table, (double)last->last_ns);
 
 		add_count(&making, group->count);
+		add_text(&making, party_phrase(last, &last->noticed).text);
+		add_text(&making, party_phrase(last, &last->other).text);
+		add_text(&making, key_phrase(last->key, last->key_length).text);
 		add_text(&making, time_phrase(last->last_ns).text);
 		add_text(&making, flagstore_conflict_name(last->kind));
 		add_id(&making, last->shard, last->shard != UINT32_MAX);
-		add_text(&making, party_phrase(&last->noticed).text);
-		add_text(&making, party_phrase(&last->other).text);
-		add_text(&making, key_phrase(last->key, last->key_length).text);
 		add_text(&making, places_phrase(last).text);
 	}
 }

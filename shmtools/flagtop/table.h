@@ -25,6 +25,7 @@ struct table_column {
 	const char *title; /* NULL: the row of columns ends here */
 	bool number;       /* stands on the right, and is sorted the largest first */
 	int rank;          /* when there is no room for all, the highest ones are left out first */
+	int least;         /* a text may be cut to so much before others are left out; 0: as usual */
 };
 
 struct table_cell {

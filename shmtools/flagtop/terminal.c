@@ -17,6 +17,7 @@
 #include "failure.h"
 
 static SCREEN *screen;
+static volatile sig_atomic_t taken; /* what follows is written down, and is to be sent */
 static bool colored;
 
 static struct termios before;
@@ -34,18 +35,21 @@ static void note_leave(const char *capability)
 	leave_length += length;
 }
 
-static void crash(int signal)
+static void crash(int number)
 {
-	ssize_t ignored = write(STDOUT_FILENO, leave, leave_length);
+	ssize_t ignored = taken ? write(STDOUT_FILENO, leave, leave_length) : 0;
 
 	(void)ignored;
-	tcsetattr(STDIN_FILENO, TCSANOW, &before);
-	raise(signal); /* SA_RESETHAND: this time it ends the process */
+	if (taken)
+		tcsetattr(STDIN_FILENO, TCSANOW, &before);
+	/* This time it ends the process. Of SIGBUS the library's handler is the one that is reset, not this one, which it calls. */
+	signal(number, SIG_DFL);
+	raise(number);
 }
 
-static void catch_crashes(void)
+void terminal_catch_crashes(void)
 {
-	static const int signals[] = {SIGSEGV, SIGABRT, SIGILL, SIGFPE};
+	static const int signals[] = {SIGSEGV, SIGABRT, SIGILL, SIGFPE, SIGBUS, SIGSYS, SIGTRAP};
 	struct sigaction action = {.sa_handler = crash, .sa_flags = (int)SA_RESETHAND | SA_NODEFER};
 
 	sigemptyset(&action.sa_mask);
@@ -79,7 +83,7 @@ int terminal_begin(void)
 	atexit(terminal_end);
 	note_leave("rmcup");
 	note_leave("cnorm");
-	catch_crashes();
+	taken = true;
 	set_escdelay(25);
 	cbreak();
 	noecho();
@@ -115,6 +119,7 @@ void terminal_end(void)
 {
 	if (!screen)
 		return;
+	taken = false;
 	endwin();
 	delscreen(screen);
 	screen = NULL;

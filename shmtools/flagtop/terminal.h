@@ -14,6 +14,9 @@ enum terminal_color {
 	TERMINAL_RED,
 };
 
+/* Gives it back when the process crashes, too. Called before flagstore_catch_sigbus(), which passes on what is no business of its own. */
+void terminal_catch_crashes(void);
+
 /* Takes it. STATUS_DONE, or the exit status after saying why it can't be. */
 int terminal_begin(void);
 
