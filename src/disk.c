@@ -13,6 +13,7 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <lmdb.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -174,10 +175,32 @@ static struct fs_disk *find_open(const struct stat *place)
 	return NULL;
 }
 
+/* LMDB waits for what it writes to a file, and not for the file's name: without that a power failure may leave a directory without it. */
+static int sync_names(struct fs_disk *disk)
+{
+	char path[PATH_MAX + 8], *last;
+
+	snprintf(path, sizeof path, "%s%s", disk->path, disk->form == FS_DISK_FILE ? "" : "/.");
+	for (int level = 0; level < (disk->form == FS_DISK_FILE ? 1 : 2) && (last = strrchr(path, '/')); level++) {
+		int fd, error;
+
+		*last = 0;
+		fd = open(*path ? path : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		/* One that may be entered and not be read; and file systems that know no such thing. */
+		error = fd >= 0 && fsync(fd) != 0 && errno != EINVAL ? errno : 0;
+		if (fd >= 0)
+			close(fd);
+		if (error)
+			return failed(disk, "written", error);
+	}
+	return FLAGSTORE_OK;
+}
+
 static int open_new(const char *path, enum fs_disk_form form, mode_t mode, struct fs_disk **opened)
 {
 	struct fs_disk *disk = calloc(1, sizeof *disk);
 	struct stat place;
+	bool existed = stat_data(path, form, &place) == 0;
 	int error;
 
 	if (!disk)
@@ -189,6 +212,8 @@ static int open_new(const char *path, enum fs_disk_form form, mode_t mode, struc
 	error = open_environment(disk, mode);
 	if (!error)
 		error = open_flags(disk);
+	if (!error && !existed)
+		error = sync_names(disk);
 	if (!error && stat_data(path, form, &place) != 0)
 		error = failed(disk, "opened", errno);
 	if (error) {
@@ -252,7 +277,8 @@ void fs_disk_close(struct fs_disk *disk)
 	lock_disks();
 	if (--disk->users == 0 && !must_stay_open()) {
 		forget(disk);
-		mdb_env_close(disk->env);
+		if (disk->env)
+			mdb_env_close(disk->env);
 		pthread_mutex_destroy(&disk->mutex);
 		free(disk);
 	}
@@ -261,9 +287,33 @@ void fs_disk_close(struct fs_disk *disk)
 
 /* ---------------------------------------------------------------------------------------------- transactions */
 
+/* After a commit that failed half-way LMDB does nothing with an environment any more, in this process. So it is closed and opened: for all
+ * who use it here, none of whom has a transaction now. */
+static int open_again(struct fs_disk *disk)
+{
+	struct stat place;
+	int error;
+
+	if (disk->env && !must_stay_open())
+		mdb_env_close(disk->env);
+	disk->env = NULL;
+	error = open_environment(disk, 0600);
+	if (!error)
+		error = open_flags(disk);
+	if (!error && stat_data(disk->path, disk->form, &place) == 0) {
+		disk->device = place.st_dev;
+		disk->inode = place.st_ino;
+	}
+	if (error && disk->env) {
+		mdb_env_close(disk->env);
+		disk->env = NULL;
+	}
+	return error;
+}
+
 static int begin(struct fs_disk *disk, bool writes, MDB_txn **transaction)
 {
-	int error = mdb_txn_begin(disk->env, NULL, writes ? 0 : MDB_RDONLY, transaction);
+	int error = disk->env ? mdb_txn_begin(disk->env, NULL, writes ? 0 : MDB_RDONLY, transaction) : MDB_PANIC;
 
 	if (error != MDB_MAP_RESIZED)
 		return error;
@@ -279,6 +329,15 @@ int fs_disk_begin(struct fs_disk *disk, bool writes, struct fs_disk_use *use)
 
 	pthread_mutex_lock(&disk->mutex);
 	error = begin(disk, writes, &transaction);
+	if (error == MDB_PANIC) {
+		int opened = open_again(disk);
+
+		if (opened) {
+			pthread_mutex_unlock(&disk->mutex);
+			return opened == FS_DISK_AGAIN ? failed(disk, "opened", MDB_PANIC) : opened;
+		}
+		error = begin(disk, writes, &transaction);
+	}
 	if (error == MDB_READERS_FULL) {
 		/* Of readers that were killed. */
 		(void)mdb_reader_check(disk->env, &dead);

@@ -206,6 +206,9 @@ int fs_flush_transaction(struct fs_persister *persister, struct fs_disk_use *use
 		error = fs_fail(FLAGSTORE_EPERSIST, "%s is written by another segment by now, %s; segment %s can't persist in it any more",
 		                store->persistence.directory, meta->path, store->path);
 	/* Emptied, or made anew, under our feet. */
+	if (!error && !meta->exists && atomic_load_explicit(&fs_header(store)->state, memory_order_relaxed) == FS_RETIRED)
+		error = fs_fail(FLAGSTORE_EPERSIST, "%s is empty by now, and segment %s, which persisted in it, has been unlinked", store->persistence.directory,
+		                store->path);
 	if (!error && !meta->exists)
 		fs_journal_distrust(store);
 	if (error)
@@ -579,7 +582,12 @@ int fs_persist_rest(flagstore *store)
 	if (!persister || store->persistence.durability != FLAGSTORE_SYNC || is_durable(store, seen_end(store)))
 		return FLAGSTORE_OK;
 	fs_seat_does(fs_own_seat(store), FLAGSTORE_SYNCING, UINT32_MAX, fs_monotonic_ns());
-	error = await_durable(persister, seen_end(store), -1);
+	/* Trying a disk that was sick may take long. It is for the lent threads, if there are any. */
+	if (persister->threaded && fs_breaker_state(store) != FLAGSTORE_BREAKER_CLOSED)
+		error = too_late(store);
+	else
+		error = await_durable(persister, seen_end(store), -1);
+	fs_seat_rests(store);
 	return error && store->persistence.on_failure == FLAGSTORE_DEGRADE ? FLAGSTORE_OK : error;
 }
 

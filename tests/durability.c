@@ -28,6 +28,12 @@ int durable_setup(void **state)
 	return chmod(disk_folder, 0711) || segments_setup(state);
 }
 
+int durable_move(const char *folder)
+{
+	snprintf(disk_folder, sizeof disk_folder, "%s", folder);
+	return access(folder, W_OK | X_OK) || segments_own();
+}
+
 int durable_teardown(void **state)
 {
 	remove_tree(disk_folder);

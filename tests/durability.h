@@ -24,6 +24,9 @@ int durable_teardown(void **state);
 const char *on_disk(const char *name);
 const char *in_memory(const char *name);
 
+/* From here on in a child that is another user: segments, and what on_disk() names, are in this folder. */
+int durable_move(const char *folder);
+
 /* With all that is in it; nothing at all is fine. */
 void remove_tree(const char *path);
 

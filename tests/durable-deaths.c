@@ -43,14 +43,14 @@ enum presence { MISSING = -1, IS_FALSE = 0, IS_TRUE = 1 };
 static struct touched {
 	const char *key;
 	enum presence before, after;
-} insert_touches[] = {{"inserted", MISSING, IS_TRUE}, {NULL}},
-  flip_touches[] = {{"flipped", IS_FALSE, IS_TRUE}, {NULL}},
-  delete_touches[] = {{"deleted", IS_TRUE, MISSING}, {NULL}},
-  long_touches[] = {{"a key that is longer than what fits into the slot, so that it stands in a cell", MISSING, IS_FALSE}, {NULL}},
+} insert_touches[] = {{"inserted", MISSING, IS_TRUE}, {.key = NULL}},
+  flip_touches[] = {{"flipped", IS_FALSE, IS_TRUE}, {.key = NULL}},
+  delete_touches[] = {{"deleted", IS_TRUE, MISSING}, {.key = NULL}},
+  long_touches[] = {{"a key that is longer than what fits into the slot, so that it stands in a cell", MISSING, IS_FALSE}, {.key = NULL}},
   batch_touches[] = {
 	  {"batch.flip.1", IS_FALSE, IS_TRUE}, {"batch.flip.2", IS_TRUE, IS_FALSE}, {"batch.new.1", MISSING, IS_TRUE},
 	  {"batch.new.2", MISSING, IS_FALSE},  {"batch.old.1", IS_TRUE, MISSING},   {"batch.old.2", IS_FALSE, MISSING},
-	  {"batch.flip.3", IS_FALSE, IS_TRUE}, {NULL},
+	  {"batch.flip.3", IS_FALSE, IS_TRUE}, {.key = NULL},
   };
 
 static enum presence presence_of(const char *key)
@@ -164,7 +164,7 @@ static void come_first(enum first first, const struct touched *touched)
 
 	switch (first) {
 	case VERIFY_FIRST:
-		require_int(0, verify(store, FLAGSTORE_VERIFY).different);
+		require_in_step(store);
 		break;
 	case SAME_FIRST:
 		require_ok(flagstore_set(store, touched->key, true));
@@ -274,7 +274,8 @@ static void kill_everywhere_in(const char *what, const struct touched *touched, 
 	stride = getenv("KILL_ALL") || stretches <= sample ? 1 : stretches / sample;
 	for (unsigned long k = 0; k <= trace.count; k++) {
 		note("%s, killed after instruction %lu of %lu; first to come: %d", what, k, trace.count, (int)(kills % FIRSTS));
-		if ((every && k % every == 0) || (trace.fresh[k] && stretch % stride == 0))
+		/* Twice: some of those who come first put right what others would stumble upon. Never two of these come one after the other. */
+		for (int time = 0; time < 2 && ((every && k % every == 0) || (trace.fresh[k] && stretch % stride == 0)); time++)
 			kill_after(&trace, k, kills++ % FIRSTS);
 		stretch += trace.fresh[k];
 	}
@@ -316,11 +317,11 @@ static void a_writer_killed_after_any_instruction_leaves_table_and_lmdb_in_step(
 {
 	(void)state;
 	open_segment(FLAGSTORE_ASYNC);
-	kill_everywhere_in("an insert", insert_touches, 12);
-	kill_everywhere_in("an insert of a long key", long_touches, 8);
-	kill_everywhere_in("a flip", flip_touches, 20);
-	kill_everywhere_in("a delete", delete_touches, 12);
-	kill_everywhere_in("a batch over several shards", batch_touches, 24);
+	kill_everywhere_in("an insert", insert_touches, 6);
+	kill_everywhere_in("an insert of a long key", long_touches, 4);
+	kill_everywhere_in("a flip", flip_touches, 40);
+	kill_everywhere_in("a delete", delete_touches, 6);
+	kill_everywhere_in("a batch over several shards", batch_touches, 12);
 	close_segment();
 }
 
@@ -328,8 +329,8 @@ static void a_synchronous_writer_too(void **state)
 {
 	(void)state;
 	open_segment(FLAGSTORE_SYNC);
-	kill_everywhere_in("a synchronous flip", flip_touches, 12);
-	kill_everywhere_in("a synchronous batch", batch_touches, 12);
+	kill_everywhere_in("a synchronous flip", flip_touches, 8);
+	kill_everywhere_in("a synchronous batch", batch_touches, 4);
 	close_segment();
 }
 

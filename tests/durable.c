@@ -881,7 +881,7 @@ static void a_segment_from_before_a_reboot_gives_way_to_its_directory(void **sta
 	const char *directory = on_disk("rebooted");
 	struct flagstore_options options = persisting(directory, FLAGSTORE_ASYNC);
 	flagstore *store = fresh(SEGMENT, &options);
-	uint64_t boot;
+	uint64_t boot = 0;
 	int file;
 
 	(void)state;

@@ -46,6 +46,8 @@ test_programs = \
 	tests/deaths \
 	tests/durable \
 	tests/durable-deaths \
+	tests/durable-faults \
+	tests/durable-power \
 	tests/instructions \
 	tests/waiters \
 	tests/orders \
@@ -112,6 +114,16 @@ tests_durable_deaths_SOURCES = tests/durable-deaths.c tests/durability.c tests/d
 tests_durable_deaths_CPPFLAGS = $(durable_cppflags)
 tests_durable_deaths_LDADD = $(durable_libraries)
 tests_durable_deaths_LDFLAGS = -Wl,-z,now
+EXTRA_PROGRAMS += tests/durable-bench
+tests_durable_bench_SOURCES = tests/durable-bench.c tests/durability.c tests/durability.h
+tests_durable_bench_CPPFLAGS = $(durable_cppflags)
+tests_durable_bench_LDADD = $(durable_libraries)
+tests_durable_faults_SOURCES = tests/durable-faults.c tests/durability.c tests/durability.h
+tests_durable_faults_CPPFLAGS = $(durable_cppflags)
+tests_durable_faults_LDADD = $(durable_libraries)
+tests_durable_power_SOURCES = tests/durable-power.c tests/durability.c tests/durability.h
+tests_durable_power_CPPFLAGS = $(durable_cppflags)
+tests_durable_power_LDADD = $(durable_libraries)
 
 test_scripts = \
 	tests/fuzz.sh \
@@ -128,7 +140,7 @@ test_scripts = \
 dist_check_SCRIPTS += $(test_scripts)
 
 # Not tests: the runner, what scripts source, and a part of the sanitizers' builds.
-EXTRA_DIST += tests/run tests/api.sh tests/tap.sh tests/clocklock.c
+EXTRA_DIST += tests/run tests/api.sh tests/tap.sh tests/clocklock.c tests/planted-durable.sh
 
 # What tests/models.sh verifies.
 EXTRA_DIST += \
@@ -194,6 +206,16 @@ check-sanitizers:
 check-kill: $(check_LTLIBRARIES) tests/instructions
 	$(AM_V_at)KILL_ALL=1 KILL_JOBS=$${KILL_JOBS:-$$(nproc)} CMOCKA_MESSAGE_OUTPUT=TAP tests/instructions
 
+# Segments that persist: killed at every system call, and after every instruction that leaves something new behind; every file that a disk may
+# have when the power fails; every kind of failing disk. SOAK=seconds: power losses for so long.
+check-durable: $(check_LTLIBRARIES) tests/durable tests/durable-deaths tests/durable-faults tests/durable-power
+	$(AM_V_at)KILL_ALL=1 FAULTS_ALL=1 SOAK=$${SOAK:-30} $(run_tests) -j 2 -k -t 864000 tests/durable-deaths tests/durable-faults tests/durable-power \
+		tests/durable tests/planted-durable.sh
+
+# What durability costs, against LMDB used directly.
+bench-durable: $(check_LTLIBRARIES) tests/durable-bench
+	$(AM_V_at)tests/durable-bench
+
 # The models with larger bounds. Takes minutes and a few GB of memory.
 check-model:
 	$(AM_V_at)MODELS_LONG=1 $(run_tests) -k -t 7200 tests/models.sh
@@ -215,5 +237,5 @@ check-linear: $(check_LTLIBRARIES) tests/linear
 check-churn: $(check_LTLIBRARIES) tests/space
 	$(AM_V_at)CYCLES=$${CYCLES:-100000000} $(run_tests) -k -t 86400 tests/space
 
-.PHONY: check-churn check-fuzz check-hostile check-kill check-linear check-model check-sanitizers
-CLEANFILES += tests/logs/*.log
+.PHONY: bench-durable check-churn check-durable check-fuzz check-hostile check-kill check-linear check-model check-sanitizers
+CLEANFILES += tests/logs/*.log tests/durable-bench
