@@ -247,38 +247,83 @@ int fs_flush_commit(struct fs_persister *persister, struct fs_disk_use *use, str
 	return error;
 }
 
+static int apply(struct fs_disk_use *use, const struct fs_record *record)
+{
+	if (record->deleted)
+		return fs_disk_delete(use, record->key, record->length);
+	return fs_disk_put(use, record->key, record->length, &(struct fs_saved){
+		.value = fs_word_value(record->word),
+		.changes = fs_word_changes(record->word),
+		.changed_ms = record->time_ms,
+	});
+}
+
+static int not_there(const flagstore *store)
+{
+	return fs_fail(FLAGSTORE_EBUSY, "segment %s: records of the journal are not there any more", store->path);
+}
+
+static int apply_pending(const flagstore *store, struct fs_disk_use *use, struct fs_pending *pending)
+{
+	struct fs_record record;
+
+	if (!fs_journal_read(store, pending->position, pending->end, &record))
+		return not_there(store);
+	pending->end = 0;
+	return apply(use, &record);
+}
+
+/* A key's record waits, since within one transaction the key's next one makes it needless: a flag that is flipped all the time is written
+ * once. It goes when another key needs its place, or in the end; the order of one key's records stays. */
+static int take(struct fs_persister *persister, struct fs_disk_use *use, const struct fs_record *record)
+{
+	flagstore *store = persister->store;
+	uint64_t hash = fs_hash(store->seed, record->key, record->length);
+	struct fs_pending *pending = &persister->pending[hash % FS_PENDING];
+	struct fs_record had;
+	int error = FLAGSTORE_OK;
+
+	if (pending->end && pending->hash == hash) {
+		if (!fs_journal_read(store, pending->position, pending->end, &had))
+			return not_there(store);
+		if (had.length != record->length || memcmp(had.key, record->key, had.length) != 0)
+			error = apply(use, &had);
+	} else if (pending->end) {
+		error = apply_pending(store, use, pending);
+	}
+	*pending = (struct fs_pending){hash, record->position, record->end};
+	return error;
+}
+
 int fs_flush_records(struct fs_persister *persister, struct fs_disk_use *use, uint64_t position, uint64_t end, uint64_t most,
                      uint64_t *reached)
 {
 	flagstore *store = persister->store;
 	uint64_t begin = position, steps = 0;
 	bool more = false;
+	int error = FLAGSTORE_OK;
 
-	while (position < end && (more || position - begin < most)) {
+	memset(persister->pending, 0, sizeof persister->pending);
+	while (!error && position < end && (more || position - begin < most)) {
 		struct fs_record record;
-		int error;
 
 		fs_flush_goes_on(store, &steps);
 		if (!fs_journal_read(store, position, end, &record))
-			return fs_fail(FLAGSTORE_EBUSY, "segment %s: records of the journal are not there any more", store->path);
-		if (record.deleted)
-			error = fs_disk_delete(use, record.key, record.length);
-		else
-			error = fs_disk_put(use, record.key, record.length, &(struct fs_saved){
-				.value = fs_word_value(record.word),
-				.changes = fs_word_changes(record.word),
-				.changed_ms = record.time_ms,
-			});
-		if (error)
-			return error;
+			return not_there(store);
+		error = take(persister, use, &record);
 		more = record.more;
 		position = record.end;
 		/* Not those that a backup is brought up to date with. */
 		if (use->disk == persister->disk)
 			fs_count(&store->journal->records, 1);
 	}
+	for (size_t i = 0; i < FS_PENDING && !error; i++) {
+		fs_flush_goes_on(store, &steps);
+		if (persister->pending[i].end)
+			error = apply_pending(store, use, &persister->pending[i]);
+	}
 	*reached = position;
-	return FLAGSTORE_OK;
+	return error;
 }
 
 /* --------------------------------------------------------------------------------------------------- flushing */

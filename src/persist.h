@@ -15,6 +15,14 @@
 #include "disk.h"
 #include "journal.h"
 
+/* A record that is to be written, unless its key has another one before the transaction ends. */
+struct fs_pending {
+	uint64_t hash; /* of the key */
+	uint64_t position, end; /* of the record; end 0: none */
+};
+
+#define FS_PENDING 8192
+
 /* What one process has for writing to LMDB. */
 struct fs_persister {
 	struct fs_persister *next;
@@ -25,6 +33,7 @@ struct fs_persister {
 	pthread_t thread;
 	bool threaded;
 	_Atomic uint32_t stop;  /* futex word */
+	struct fs_pending pending[FS_PENDING]; /* by hash. Under the flush lock */
 };
 
 /* Gives a new segment its journal, fills its table with what the directory has, and makes the directory this segment's.
