@@ -13,7 +13,7 @@
  * tests/fuzz.sh builds it and runs it under libFuzzer. By hand, from the top of the source, after ./bootstrap:
  *
  *     clang -std=c11 -D_GNU_SOURCE -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Iinclude -Isrc \
- *         tests/fuzz/segment.c src/[a-z]*.c -o segment
+ *         tests/fuzz/segment.c src/[a-z]*.c -llmdb -o segment
  *     mkdir found && ./segment -max_total_time=600 -timeout=10 found tests/fuzz/corpus/segment
  *
  * The same entry under AFL++: its afl-clang-fast takes the place of clang, with the same options, and
