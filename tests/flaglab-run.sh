@@ -18,7 +18,11 @@ begin() {
 	shift
 	"$@" >"$work/lab.out" 2>&1 &
 	lab=$!
-	eventually grep -q '^segment' "$work/lab.out" && working "$lab" "$count" && crew=$(members "$lab")
+	eventually grep -q '^segment' "$work/lab.out" && eventually working "$lab" "$count" && crew=$(members "$lab") && return
+	# One that goes on would flip the flags of the tests that come.
+	kill "$lab"
+	wait "$lab"
+	return 1
 }
 
 flagctl create t && flagctl import t "$top_srcdir"/tests/data/*.tsv >/dev/null && flagctl create empty &&
