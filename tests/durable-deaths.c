@@ -34,7 +34,7 @@ static unsigned long instruction_kills, call_kills, elsewhere, happened;
 enum { ACKNOWLEDGED = 4, TOUCHED_MAX = 8 };
 
 /* Without $KILL_ALL: not at each stop. No divisor of what repeats: entry and exit, or the six who come first. */
-enum { CALL_STEP = 5 };
+enum { CALL_STEP = 7 };
 static _Atomic uint32_t *acknowledged;
 
 /* What a flag is. */
@@ -319,7 +319,7 @@ static void a_writer_killed_after_any_instruction_leaves_table_and_lmdb_in_step(
 	open_segment(FLAGSTORE_ASYNC);
 	kill_everywhere_in("an insert", insert_touches, 6);
 	kill_everywhere_in("an insert of a long key", long_touches, 4);
-	kill_everywhere_in("a flip", flip_touches, 40);
+	kill_everywhere_in("a flip", flip_touches, 16);
 	kill_everywhere_in("a delete", delete_touches, 6);
 	kill_everywhere_in("a batch over several shards", batch_touches, 12);
 	close_segment();
@@ -328,9 +328,11 @@ static void a_writer_killed_after_any_instruction_leaves_table_and_lmdb_in_step(
 static void a_synchronous_writer_too(void **state)
 {
 	(void)state;
+	/* Steps through a commit take long: in the short form one of the two does. */
 	open_segment(FLAGSTORE_SYNC);
-	kill_everywhere_in("a synchronous flip", flip_touches, 8);
-	kill_everywhere_in("a synchronous batch", batch_touches, 4);
+	kill_everywhere_in("a synchronous flip", flip_touches, 4);
+	if (getenv("KILL_ALL"))
+		kill_everywhere_in("a synchronous batch", batch_touches, 0);
 	close_segment();
 }
 

@@ -54,7 +54,7 @@ check "a slot without a readable key is named by its place" says 1 "^lost slot: 
 check "and counted as that" ends 0 "[[],[$slot]]" json '[.lost_keys, .lost_slots]' flaginspect repair t
 restore
 other=$(flaginspect dump t --json | jq -r --argjson slot "$slot" \
-	'first(.shards[] | select(all(.buckets[].used[]; .offset != $slot)) | .buckets[].used[] | select(.key | length < 39) | .key)')
+	'first(.shards[] | select(all(.buckets[].used[]; .offset != $slot)) | .buckets[].used[] | select(.state == "LIVE" and (.key | length < 39)) | .key)')
 poke "$file" $((slot + 24)) "\\x$(printf %02x ${#other})$other"
 check "a key that a flag has is not lost" ends 0 '[1,[],[]]' json '[.by_kind.quarantined, .lost_keys, .lost_slots]' flaginspect repair t
 check "and that flag is as it was" same_flags $'this.is.overwritten\ttrue'
