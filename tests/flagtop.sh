@@ -193,7 +193,7 @@ in_terminal() {
 	done
 	screen send-keys -t flagtop "flagtop --interval 100ms --view conflicts lab" Enter
 	check "both parties of a conflict, and where they called the library, in 80 columns" shows \
-		"^ *[0-9]+  $party  +$party  +[^ ]"
+		"^[ 0-9]+  $party  +$party  +[^ ]"
 	check "q ends that, too" eval 'screen send-keys -t flagtop q && eventually eval "! shown COUNT"'
 	screen send-keys -t flagtop clear Enter
 	check "and once again" start

@@ -173,7 +173,7 @@ static void plan(const struct job *job, const struct trace *trace)
 
 	row->instructions = trace->count;
 	row->stretches = stretches;
-	row->stride = all() || stretches <= job->sample ? 1 : stretches / job->sample;
+	row->stride = all() || stretches <= job->sample / 2 ? 1 : stretches / (job->sample / 2 + 1);
 	row->planned = (stretches + row->stride - 1) / row->stride * (each_first() ? job->firsts : 1);
 }
 
