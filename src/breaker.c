@@ -230,7 +230,7 @@ const char *flagstore_breaker_name(int state)
 	}
 }
 
-static void read_failure(const struct fs_journal *journal, char text[FS_FAILURE_TEXT])
+void fs_breaker_failure(const struct fs_journal *journal, char text[FS_FAILURE_TEXT])
 {
 	uint64_t words[FS_FAILURE_TEXT / 8];
 
@@ -244,7 +244,7 @@ int fs_breaker_refused(const flagstore *store)
 {
 	char text[FS_FAILURE_TEXT];
 
-	read_failure(store->journal, text);
+	fs_breaker_failure(store->journal, text);
 	return fs_fail(FLAGSTORE_EREFUSED, "segment %s refuses changes, since they can't be made durable%s%s; see `flagctl breaker'", store->path,
 	               *text ? ": " : "", text);
 }

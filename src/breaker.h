@@ -41,6 +41,9 @@ int fs_breaker_refused(const flagstore *store);
 /* Notes what failed, for people: the calling thread's detail. */
 void fs_breaker_note_failure(flagstore *store);
 
+/* What was noted last; empty: nothing. */
+void fs_breaker_failure(const struct fs_journal *journal, char text[FS_FAILURE_TEXT]);
+
 /* Adds up the last minute. */
 void fs_breaker_minute(const flagstore *store, struct flagstore_persistence *persistence);
 

@@ -187,16 +187,6 @@ int fs_persist_create(flagstore *store)
 
 /* ------------------------------------------------------------------------------------------------- for people */
 
-static void read_failure(const struct fs_journal *journal, char text[FS_FAILURE_TEXT])
-{
-	uint64_t words[FS_FAILURE_TEXT / 8];
-
-	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-		words[i] = atomic_load_explicit(&journal->failure[i], memory_order_relaxed);
-	memcpy(text, words, sizeof words);
-	text[FS_FAILURE_TEXT - 1] = 0;
-}
-
 static void read_progress(const flagstore *store, const struct fs_journal *journal, struct flagstore_persistence *persistence)
 {
 	uint64_t since = atomic_load_explicit(&journal->flush_since_ns, memory_order_relaxed), now = fs_monotonic_ns(), pending;
@@ -222,7 +212,7 @@ static void read_progress(const flagstore *store, const struct fs_journal *journ
 	persistence->last_commit_ns = atomic_load_explicit(&journal->last_commit_ns, memory_order_relaxed);
 	persistence->longest_commit_ns = atomic_load_explicit(&journal->longest_commit_ns, memory_order_relaxed);
 	persistence->failed_ms = atomic_load_explicit(&journal->failed_ms, memory_order_relaxed);
-	read_failure(journal, persistence->failure);
+	fs_breaker_failure(journal, persistence->failure);
 }
 
 static void read_breaker(const flagstore *store, const struct fs_journal *journal, struct flagstore_persistence *persistence)

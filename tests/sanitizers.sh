@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Copyright (c) The flagstore authors
 #
-# sanitizers.sh: the library and the tests once more under gcc's sanitizers: all unit tests and the stress test for wrong addresses
+# sanitizers.sh: the library and the tests once more under gcc's sanitizers: unit tests and the stress test for wrong addresses
 # and undefined behaviour, so flaginspect and flagtop on damaged segments, the stress test in threads for data races. Compiled here, whatever
 # the build was configured for.
 # $SANITIZER_SECONDS is how long each stress runs (5).
