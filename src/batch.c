@@ -429,6 +429,7 @@ static size_t journal_bytes(const struct commit *commit)
 /* All records are one change: the flusher never cuts between them. */
 static void write_journal(struct commit *commit)
 {
+	int64_t now_ms = fs_now_ms();
 	uint32_t left = 0;
 
 	if (!commit->store->journal)
@@ -439,7 +440,7 @@ static void write_journal(struct commit *commit)
 		return;
 	for (uint32_t i = 0; i < commit->count; i++)
 		if (is_journaled(&commit->items[i]))
-			fs_journal_write(commit->store, commit->items[i].slot, commit->items[i].after, --left > 0);
+			fs_journal_write(commit->store, commit->items[i].slot, commit->items[i].after, now_ms, --left > 0);
 	fs_journal_intend_batch(commit->store, commit->first_shard);
 }
 
@@ -448,11 +449,11 @@ static void write_journal(struct commit *commit)
 static void apply(struct commit *commit)
 {
 	flagstore *store = commit->store;
+	int64_t now_ms = fs_now_ms();
 
 	for (uint32_t i = 0; i < commit->count; i++) {
 		struct item *item = &commit->items[i];
 		struct fs_shard *shard = fs_shard_writable(store, item->shard);
-		int64_t now_ms = 0;
 		bool changed;
 
 		if (!item->slot)
@@ -463,7 +464,7 @@ static void apply(struct commit *commit)
 		}
 		changed = fs_word_changes(item->after) != fs_word_changes(item->before);
 		if (changed)
-			now_ms = fs_slot_stamp(store, fs_writable(store, item->slot), item->after);
+			fs_slot_stamp(store, fs_writable(store, item->slot), item->after, now_ms);
 		fs_redo_apply(store, item->slot, item->before, item->after);
 		if (changed)
 			fs_event_change(store, item->slot, fs_change_what(item->exists ? FLAGSTORE_FLIP : FLAGSTORE_DELETE, item->shard, true),

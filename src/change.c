@@ -29,8 +29,11 @@ static bool flip_unlocked(flagstore *store, uint32_t shard, const struct fs_foun
 	}
 	same = atomic_load_explicit(&slot->word, memory_order_relaxed) == found->word;
 	if (same) {
+		int64_t now_ms = fs_now_ms();
+
 		atomic_store_explicit(&slot->word, next, memory_order_seq_cst);
-		fs_event_change(store, found->slot, fs_change_what(FLAGSTORE_FLIP, shard, false), found->word, next, fs_slot_stamp(store, slot, next));
+		fs_slot_stamp(store, slot, next, now_ms);
+		fs_event_change(store, found->slot, fs_change_what(FLAGSTORE_FLIP, shard, false), found->word, next, now_ms);
 	}
 	if (ours)
 		fs_leave(store, shard);
@@ -41,21 +44,24 @@ bool fs_flip(flagstore *store, uint64_t hash, const struct fs_found *found, bool
 {
 	struct fs_slot *slot = fs_writable(store, found->slot);
 	uint64_t word = found->word, next = fs_word_next(word, value);
+	int64_t now_ms;
 
 	if (fs_goes_unlocked(store) && fs_word_state(word) == FS_LIVE && !(fs_thread.sections && !fs_thread.unlocked))
 		return flip_unlocked(store, fs_hash_shard(hash, store->shard_count), found, next);
-	if (__builtin_expect(store->journal != NULL, 0) && (fs_word_state(word) != FS_LIVE || !fs_journal_write(store, found->slot, next, false)))
-		return false;
-	if (__builtin_expect(store->journal != NULL, 0))
+	now_ms = fs_now_ms();
+	if (__builtin_expect(store->journal != NULL, 0)) {
+		if (fs_word_state(word) != FS_LIVE || !fs_journal_write(store, found->slot, next, now_ms, false))
+			return false;
 		fs_journal_intend_slot(store, found->slot, next);
+	}
 	/* The whole word is compared, incarnation and state included: nothing but the flag that was found, unfrozen, is changed.
 	 * seq_cst: the release part pairs with the readers' acquire loads, the total order with that of wanted in fs_wake(). */
 	if (fs_word_state(word) != FS_LIVE ||
 	    !atomic_compare_exchange_strong_explicit(&slot->word, &word, next, memory_order_seq_cst, memory_order_relaxed))
 		return false;
 	FS_POINT("flipped");
-	fs_event_change(store, found->slot, fs_change_what(FLAGSTORE_FLIP, fs_hash_shard(hash, store->shard_count), false), found->word, next,
-	                fs_slot_stamp(store, slot, next));
+	fs_slot_stamp(store, slot, next, now_ms);
+	fs_event_change(store, found->slot, fs_change_what(FLAGSTORE_FLIP, fs_hash_shard(hash, store->shard_count), false), found->word, next, now_ms);
 	return true;
 }
 
@@ -187,13 +193,14 @@ void fs_quicken(flagstore *store, struct fs_shard *shard, const struct fs_found 
 {
 	struct fs_slot *slot = fs_writable(store, planted->slot);
 	struct fs_bucket_view view;
-	/* The stamp first, while nobody can flip the flag: its own version marks it. */
-	int64_t now = fs_slot_stamp(store, slot, word);
+	int64_t now_ms = fs_now_ms();
 
+	/* The stamp first, while nobody can flip the flag: its own version marks it. */
+	fs_slot_stamp(store, slot, word, now_ms);
 	/* seq_cst as in fs_flip(); release: who sees the word sees the key. */
 	atomic_store_explicit(&slot->word, word, memory_order_seq_cst);
 	FS_POINT("flag born");
-	fs_event_change(store, planted->slot, what_of(store, shard, FLAGSTORE_INSERT), planted->word, word, now);
+	fs_event_change(store, planted->slot, what_of(store, shard, FLAGSTORE_INSERT), planted->word, word, now_ms);
 	if (bucket_with(store, shard, planted->slot, &view))
 		add(&((struct fs_bucket *)fs_writable(store, view.bucket))->live, 1);
 	add(&shard->live, 1);

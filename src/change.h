@@ -30,7 +30,8 @@ static inline __attribute__((always_inline)) bool fs_flip_usual(flagstore *store
 	if (!atomic_compare_exchange_strong_explicit(&slot->word, &before, next, memory_order_seq_cst, memory_order_relaxed))
 		return false;
 	FS_POINT("flipped");
-	now_ms = fs_slot_stamp(store, slot, next);
+	now_ms = fs_now_ms();
+	fs_slot_stamp(store, slot, next, now_ms);
 	if (__builtin_expect(fs_guard_audits(store), 0)) {
 		fs_thread.site = site;
 		fs_thread.key = NULL;

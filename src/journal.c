@@ -25,11 +25,6 @@
 /* No journal comes so far. */
 #define POSITION_MAX (UINT64_C(1) << 62)
 
-static _Atomic uint64_t *ring_of(flagstore *store)
-{
-	return (_Atomic uint64_t *)(void *)((char *)store->journal + sizeof(struct fs_journal));
-}
-
 static uint64_t ring_bytes(const flagstore *store)
 {
 	return (uint64_t)store->ring_words * 8;
@@ -233,10 +228,24 @@ uint64_t fs_journal_end(flagstore *store)
 
 /* ------------------------------------------------------------------------------------------------- writing */
 
-static void put(flagstore *store, uint64_t position, uint64_t word)
+/* Where a record is written, word by word. */
+struct pen {
+	_Atomic uint64_t *ring, *at, *end;
+};
+
+static struct pen pen_at(flagstore *store, uint64_t position)
+{
+	_Atomic uint64_t *ring = (_Atomic uint64_t *)(void *)((char *)store->journal + sizeof(struct fs_journal));
+
+	return (struct pen){ring, ring + position / 8 % store->ring_words, ring + store->ring_words};
+}
+
+static inline void put(struct pen *pen, uint64_t word)
 {
 	/* relaxed: seen by the release store of head */
-	atomic_store_explicit(&ring_of(store)[(position / 8) % store->ring_words], word, memory_order_relaxed);
+	atomic_store_explicit(pen->at, word, memory_order_relaxed);
+	if (++pen->at == pen->end)
+		pen->at = pen->ring;
 }
 
 /* The key as it stands in the record, which for a short one is as it stands in the slot; returns its words, 0 when there is none. */
@@ -257,20 +266,21 @@ static uint32_t key_words(const flagstore *store, const struct fs_slot *slot, ui
 	return fs_slot_copy_key(store, slot, (char *)words + 1) == length ? count : 0;
 }
 
-bool fs_journal_write(flagstore *store, const struct fs_slot *slot, uint64_t after, bool more)
+bool fs_journal_write(flagstore *store, const struct fs_slot *slot, uint64_t after, int64_t now_ms, bool more)
 {
 	struct fs_journal *journal = store->journal;
 	uint64_t position = atomic_load_explicit(&journal->next, memory_order_relaxed), words[FS_RECORD_WORDS_MAX];
 	uint32_t count = key_words(store, slot, words);
+	struct pen pen = pen_at(store, position);
 
 	if (!count)
 		return false;
-	put(store, position, position);
-	put(store, position + 8, (FS_RECORD_WORDS + count) | (fs_word_holds(after) ? 0 : FS_RECORD_DELETE) | (more ? FS_RECORD_MORE : 0));
-	put(store, position + 16, after);
-	put(store, position + 24, (uint64_t)fs_now_ms());
+	put(&pen, position);
+	put(&pen, (FS_RECORD_WORDS + count) | (fs_word_holds(after) ? 0 : FS_RECORD_DELETE) | (more ? FS_RECORD_MORE : 0));
+	put(&pen, after);
+	put(&pen, (uint64_t)now_ms);
 	for (uint32_t i = 0; i < count; i++)
-		put(store, position + 8 * (FS_RECORD_WORDS + i), words[i]);
+		put(&pen, words[i]);
 	/* Before the change, and so before anybody can see it: who sees it and waits for this position waits for this change. A death
 	 * before the intent leaves a next without one, which is forgotten. */
 	FS_NOTE(&journal->next, position + 8 * (FS_RECORD_WORDS + count));
@@ -292,40 +302,60 @@ void fs_journal_intend_batch(flagstore *store, uint32_t leader)
 
 /* ------------------------------------------------------------------------------------------------- reading */
 
-static uint64_t take(const flagstore *store, const struct fs_journal *journal, uint64_t position)
+/* Where a record is read, word by word. */
+struct eye {
+	const _Atomic uint64_t *ring, *at, *end;
+};
+
+static struct eye eye_at(const flagstore *store, const struct fs_journal *journal, uint64_t position)
 {
 	const _Atomic uint64_t *ring = (const _Atomic uint64_t *)(const void *)((const char *)journal + sizeof *journal);
 
-	return atomic_load_explicit(&ring[(position / 8) % store->ring_words], memory_order_relaxed);
+	return (struct eye){ring, ring + position / 8 % store->ring_words, ring + store->ring_words};
+}
+
+static inline uint64_t take(struct eye *eye)
+{
+	uint64_t word = atomic_load_explicit(eye->at, memory_order_relaxed);
+
+	if (++eye->at == eye->end)
+		eye->at = eye->ring;
+	return word;
 }
 
 bool fs_journal_read(const flagstore *store, uint64_t position, uint64_t end, struct fs_record *record)
 {
 	const struct fs_journal *journal = fs_journal(store);
-	uint64_t about, words[FS_RECORD_WORDS_MAX] = {0};
+	uint64_t about, words[FS_RECORD_WORDS_MAX];
+	struct eye eye;
 	uint32_t count;
 
-	if (!journal || position % 8 || end < position + 8 * (FS_RECORD_WORDS + 1) || take(store, journal, position) != position)
+	if (!journal || position % 8 || end < position + 8 * (FS_RECORD_WORDS + 1))
 		return false;
-	about = take(store, journal, position + 8);
+	eye = eye_at(store, journal, position);
+	if (take(&eye) != position)
+		return false;
+	about = take(&eye);
 	count = (uint32_t)(about & 0xff);
 	if (count <= FS_RECORD_WORDS || count > FS_RECORD_WORDS_MAX || end < position + 8 * (uint64_t)count)
 		return false;
 	record->position = position;
 	record->end = position + 8 * (uint64_t)count;
-	record->word = take(store, journal, position + 16);
-	record->time_ms = (int64_t)take(store, journal, position + 24);
+	record->word = take(&eye);
+	record->time_ms = (int64_t)take(&eye);
 	record->deleted = about & FS_RECORD_DELETE;
 	record->more = about & FS_RECORD_MORE;
 	for (uint32_t i = FS_RECORD_WORDS; i < count; i++)
-		words[i - FS_RECORD_WORDS] = take(store, journal, position + 8 * (uint64_t)i);
+		words[i - FS_RECORD_WORDS] = take(&eye);
 	/* The records from the tail on were not overwritten: pairs with the store of the tail, which comes before it is written over. */
 	fs_acquire_fence();
 	if (atomic_load_explicit(&journal->tail, memory_order_relaxed) > position)
 		return false;
 	record->length = *(unsigned char *)words;
+	if (fs_record_bytes(record->length) != 8 * (size_t)count)
+		return false;
 	memcpy(record->key, (char *)words + 1, record->length);
-	return fs_record_bytes(record->length) == 8 * (size_t)count && fs_key_valid(record->key, record->length);
+	return fs_key_valid(record->key, record->length);
 }
 
 /* ---------------------------------------------------------------------------------------------- the flusher's */

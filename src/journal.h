@@ -37,8 +37,8 @@ static inline size_t fs_record_bytes(size_t length)
  * Returns FLAGSTORE_OK, FS_JOURNAL_FULL, or EREFUSED (the breaker is open and writes are to be refused), ETIMEDOUT, ECORRUPT, ESYSTEM. */
 int fs_journal_lock(flagstore *store, size_t bytes, struct fs_deadline *deadline);
 
-/* Writes the record of the flag in the slot, whose word is to become after. False: the slot's key can't be read. */
-bool fs_journal_write(flagstore *store, const struct fs_slot *slot, uint64_t after, bool more);
+/* Writes the record of the flag in the slot, whose word is to become after now. False: the slot's key can't be read. */
+bool fs_journal_write(flagstore *store, const struct fs_slot *slot, uint64_t after, int64_t now_ms, bool more);
 
 /* Notes what makes the records that were written since the lock was taken: the word of the slot, or the commit of the batch that the shard
  * leads. */

@@ -163,17 +163,16 @@ uint8_t fs_slot_tag(const flagstore *store, const struct fs_slot *slot);
 /* The flag of a slot whose word was seen: what the public API tells of it. Async-signal-safe. */
 void fs_slot_describe(const flagstore *store, const struct fs_slot *slot, uint64_t word, struct flagstore_flag *flag);
 
-/* Notes who changed the flag, and when, after its word was stored. Returns the time, in milliseconds since 1970. */
-static inline int64_t fs_slot_stamp(const flagstore *store, struct fs_slot *slot, uint64_t word)
+/* Notes who changed the flag, and when, in milliseconds since 1970, after its word was stored. */
+static inline void fs_slot_stamp(const flagstore *store, struct fs_slot *slot, uint64_t word, int64_t now_ms)
 {
-	int64_t now = fs_now_ms(), since = now - store->created_ms;
+	int64_t since = now_ms - store->created_ms;
 	uint64_t mark = fs_word_changes(word) & ((1u << FS_STAMP_VERSION_BITS) - 1);
 
 	/* A clock that was set back must not reach into other fields. */
 	atomic_store_explicit(&slot->stamp,
 	                      (uint64_t)(since < 0 ? 0 : since) << FS_STAMP_TIME_SHIFT | (uint64_t)store->worker << FS_STAMP_VERSION_BITS | mark,
 	                      memory_order_relaxed);
-	return now;
 }
 
 #endif

@@ -119,7 +119,7 @@ static int plant(flagstore *store, struct fs_shard *shard, const struct fs_key *
 		return error;
 	word = fs_word_alive(planted.word, value);
 	if (store->journal) {
-		fs_journal_write(store, planted.slot, word, false);
+		fs_journal_write(store, planted.slot, word, fs_now_ms(), false);
 		fs_journal_intend_slot(store, planted.slot, word);
 	}
 	fs_quicken(store, shard, &planted, word);
@@ -163,7 +163,7 @@ static int kill_flag(flagstore *store, struct fs_shard *shard, const struct fs_k
 		/* Nobody flips it from here on. */
 		found->word = atomic_load_explicit(&found->slot->word, memory_order_relaxed);
 		dead = fs_word_dead(found->word);
-		fs_journal_write(store, found->slot, dead, false);
+		fs_journal_write(store, found->slot, dead, fs_now_ms(), false);
 		fs_journal_intend_slot(store, found->slot, dead);
 	}
 	fs_kill(store, shard, found);
