@@ -48,16 +48,14 @@ bool fs_flip(flagstore *store, uint64_t hash, const struct fs_found *found, bool
 
 	if (fs_goes_unlocked(store) && fs_word_state(word) == FS_LIVE && !(fs_thread.sections && !fs_thread.unlocked))
 		return flip_unlocked(store, fs_hash_shard(hash, store->shard_count), found, next);
+	if (fs_word_state(word) != FS_LIVE)
+		return false;
 	now_ms = fs_now_ms();
-	if (__builtin_expect(store->journal != NULL, 0)) {
-		if (fs_word_state(word) != FS_LIVE || !fs_journal_write(store, found->slot, next, now_ms, false))
-			return false;
-		fs_journal_intend_slot(store, found->slot, next);
-	}
+	if (store->journal && !fs_journal_intend(store, found->slot, next, now_ms))
+		return false;
 	/* The whole word is compared, incarnation and state included: nothing but the flag that was found, unfrozen, is changed.
 	 * seq_cst: the release part pairs with the readers' acquire loads, the total order with that of wanted in fs_wake(). */
-	if (fs_word_state(word) != FS_LIVE ||
-	    !atomic_compare_exchange_strong_explicit(&slot->word, &word, next, memory_order_seq_cst, memory_order_relaxed))
+	if (!atomic_compare_exchange_strong_explicit(&slot->word, &word, next, memory_order_seq_cst, memory_order_relaxed))
 		return false;
 	FS_POINT("flipped");
 	fs_slot_stamp(store, slot, next, now_ms);

@@ -287,17 +287,20 @@ bool fs_journal_write(flagstore *store, const struct fs_slot *slot, uint64_t aft
 	return true;
 }
 
-void fs_journal_intend_slot(flagstore *store, const struct fs_slot *slot, uint64_t after)
-{
-	atomic_store_explicit(&store->journal->intended, after, memory_order_relaxed);
-	FS_NOTE(&store->journal->intent, (uint64_t)FS_INTENT_SLOT << FS_INTENT_KIND_SHIFT | fs_line_of(store, slot));
-	FS_POINT("journal intends");
-}
-
 void fs_journal_intend_batch(flagstore *store, uint32_t leader)
 {
 	FS_NOTE(&store->journal->intent, (uint64_t)FS_INTENT_BATCH << FS_INTENT_KIND_SHIFT | leader);
 	FS_POINT("journal intends");
+}
+
+bool fs_journal_intend(flagstore *store, const struct fs_slot *slot, uint64_t after, int64_t now_ms)
+{
+	if (!fs_journal_write(store, slot, after, now_ms, false))
+		return false;
+	atomic_store_explicit(&store->journal->intended, after, memory_order_relaxed);
+	FS_NOTE(&store->journal->intent, (uint64_t)FS_INTENT_SLOT << FS_INTENT_KIND_SHIFT | fs_line_of(store, slot));
+	FS_POINT("journal intends");
+	return true;
 }
 
 /* ------------------------------------------------------------------------------------------------- reading */

@@ -40,10 +40,11 @@ int fs_journal_lock(flagstore *store, size_t bytes, struct fs_deadline *deadline
 /* Writes the record of the flag in the slot, whose word is to become after now. False: the slot's key can't be read. */
 bool fs_journal_write(flagstore *store, const struct fs_slot *slot, uint64_t after, int64_t now_ms, bool more);
 
-/* Notes what makes the records that were written since the lock was taken: the word of the slot, or the commit of the batch that the shard
- * leads. */
-void fs_journal_intend_slot(flagstore *store, const struct fs_slot *slot, uint64_t after);
+/* Notes that the commit of the batch that the shard leads makes the records that were written since the lock was taken. */
 void fs_journal_intend_batch(flagstore *store, uint32_t leader);
+
+/* The same for one flag: writes its record, which the word of the slot makes. */
+bool fs_journal_intend(flagstore *store, const struct fs_slot *slot, uint64_t after, int64_t now_ms);
 
 /* Moves the end behind the records, if the change was made, and unlocks. A segment without a journal: nothing is done. */
 void fs_journal_unlock(flagstore *store, bool made);

@@ -118,10 +118,8 @@ static int plant(flagstore *store, struct fs_shard *shard, const struct fs_key *
 	if (error)
 		return error;
 	word = fs_word_alive(planted.word, value);
-	if (store->journal) {
-		fs_journal_write(store, planted.slot, word, fs_now_ms(), false);
-		fs_journal_intend_slot(store, planted.slot, word);
-	}
+	if (store->journal)
+		fs_journal_intend(store, planted.slot, word, fs_now_ms());
 	fs_quicken(store, shard, &planted, word);
 	return FLAGSTORE_OK;
 }
@@ -163,8 +161,7 @@ static int kill_flag(flagstore *store, struct fs_shard *shard, const struct fs_k
 		/* Nobody flips it from here on. */
 		found->word = atomic_load_explicit(&found->slot->word, memory_order_relaxed);
 		dead = fs_word_dead(found->word);
-		fs_journal_write(store, found->slot, dead, fs_now_ms(), false);
-		fs_journal_intend_slot(store, found->slot, dead);
+		fs_journal_intend(store, found->slot, dead, fs_now_ms());
 	}
 	fs_kill(store, shard, found);
 	fs_journal_unlock(store, true);
@@ -302,16 +299,18 @@ static __attribute__((noinline)) int write_unusual(flagstore *store, const char 
 #define HERE static inline __attribute__((always_inline))
 
 /* False: with a journal that can't be locked, or is full, it is not over. */
-static __attribute__((noinline)) bool flip_journaled(flagstore *store, const struct fs_key *key, const struct fs_found *found, bool value,
+static __attribute__((noinline)) bool flip_journaled(flagstore *store, uint32_t shard, size_t length, struct fs_found found, bool value,
                                                      const void *site)
 {
 	struct fs_deadline deadline = {.set = false};
 	bool flipped;
 
-	fs_thread.site = site;
-	fs_thread.operation = FLAGSTORE_FLIP;
-	fs_thread.key = key;
-	return flip(store, key, found, value, &flipped, &deadline) == FLAGSTORE_OK && flipped;
+	if (fs_journal_lock(store, fs_record_bytes(length), &deadline) != FLAGSTORE_OK)
+		return false;
+	flipped = fs_journal_intend(store, found.slot, fs_word_next(found.word, value), fs_now_ms()) &&
+	          fs_flip_usual(store, shard, found, value, site);
+	fs_journal_unlock(store, flipped);
+	return flipped;
 }
 
 /* What write_key() does for most writes, those of flags that exist, without a detour. False: nothing has been done, and it must be called.
@@ -334,7 +333,7 @@ HERE bool write_usual(flagstore *store, const char *bytes, size_t length, struct
 	if (effect->action != FS_REWRITE)
 		return false;
 	if (__builtin_expect(store->journal != NULL, 0)) {
-		if (!flip_journaled(store, &(struct fs_key){bytes, length, hash}, &found, effect->value, site))
+		if (!flip_journaled(store, shard, length, found, effect->value, site))
 			return false;
 	} else if (!fs_flip_usual(store, shard, found, effect->value, site)) {
 		return false;

@@ -33,9 +33,9 @@ catches() {
 }
 
 echo 1..6
-check 'the journal ends behind a flip that is not made yet' catches change.c \
-	'		fs_journal_intend_slot(store, found->slot, next);' \
-	'		atomic_store(&store->journal->head, atomic_load(&store->journal->next));' \
+check 'the journal ends behind a flip that is not made yet' catches journal.c \
+	'	FS_NOTE(&store->journal->intent, (uint64_t)FS_INTENT_SLOT << FS_INTENT_KIND_SHIFT | fs_line_of(store, slot));' \
+	'	atomic_store(&store->journal->head, atomic_load(&store->journal->next));' \
 	durable-deaths ONLY='a_writer*' KILL_ONLY='a flip'
 check 'changes are said to be durable before they are written' catches persist.c \
 	'	error = fs_flush_commit(persister, &use, &meta, reached);
@@ -55,8 +55,8 @@ check 'LMDB does not wait for the disk' catches disk.c \
 	'	unsigned flags = MDB_NOTLS | MDB_NOSYNC |' \
 	durable-power
 check 'a batch is cut between two transactions' catches persist.c \
-	'	while (position < end && (more || position - begin < most)) {' \
-	'	while (position < end && position - begin < (more ? 64u : 64u)) {' \
+	'	while (!error && position < end && (more || position - begin < most)) {' \
+	'	while (!error && position < end && position - begin < (more ? 64u : 64u)) {' \
 	durable-power
 check 'a change that could not be made durable is acknowledged' catches persist.c \
 	'	return error && store->persistence.on_failure == FLAGSTORE_DEGRADE ? FLAGSTORE_OK : error;' \
