@@ -10,33 +10,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cursor.h"
 #include "error.h"
 #include "persist.h"
 #include "section.h"
 #include "sigbus.h"
 
 #define TRIES_MAX 64
-
-static int put_all(flagstore *store, struct fs_disk_use *use, uint64_t *flags)
-{
-	flagstore_cursor *cursor;
-	struct flagstore_entry entry;
-	uint64_t steps = 0;
-	int error = flagstore_cursor_open(store, &cursor);
-
-	*flags = 0;
-	if (error)
-		return error;
-	while ((error = flagstore_cursor_next(cursor, &entry)) == FLAGSTORE_OK) {
-		fs_flush_goes_on(store, &steps);
-		error = fs_disk_put(use, entry.key, entry.length, &(struct fs_saved){entry.flag.value, entry.flag.changes, entry.flag.changed_ms});
-		if (error)
-			break;
-		++*flags;
-	}
-	flagstore_cursor_close(cursor);
-	return error == FLAGSTORE_ENOTFOUND ? FLAGSTORE_OK : error;
-}
 
 static void describe(const flagstore *store, uint64_t position, struct fs_disk_meta *meta)
 {
@@ -47,6 +27,22 @@ static void describe(const flagstore *store, uint64_t position, struct fs_disk_m
 
 /* ------------------------------------------------------------------------------------------- with a journal */
 
+struct writing {
+	flagstore *store;
+	struct fs_disk_use *use;
+	uint64_t flags, steps;
+};
+
+static int put_flag(void *argument, const struct flagstore_entry *entry)
+{
+	struct writing *writing = argument;
+
+	fs_flush_goes_on(writing->store, &writing->steps);
+	writing->flags++;
+	return fs_disk_put(writing->use, entry->key, entry->length,
+	                   &(struct fs_saved){entry->flag.value, entry->flag.changes, entry->flag.changed_ms});
+}
+
 /* As in reconcile.c: the table as it is read, and the records of the time that this took. */
 static int write_journaled(struct fs_persister *persister, struct fs_disk *disk, uint64_t *flags)
 {
@@ -54,13 +50,15 @@ static int write_journaled(struct fs_persister *persister, struct fs_disk *disk,
 	uint64_t start = fs_journal_end(store), reached;
 	struct fs_disk_meta meta;
 	struct fs_disk_use use;
+	struct writing writing = {.store = store, .use = &use};
 	int error = fs_batches_settle(store);
 
 	if (!error)
 		error = fs_disk_begin(disk, true, &use);
 	if (error)
 		return error;
-	error = put_all(store, &use, flags);
+	error = fs_visit_all(store, put_flag, &writing);
+	*flags = writing.flags;
 	if (!error)
 		error = fs_flush_records(persister, &use, start, fs_journal_end(store), UINT64_MAX, &reached);
 	if (!error) {
@@ -91,6 +89,7 @@ static int save_journaled(flagstore *store, struct fs_disk *disk, uint64_t *flag
 
 /* All keys, one behind the other. */
 struct keys {
+	const flagstore *store;
 	char *text;
 	const char **key;
 	size_t *length;
@@ -104,7 +103,7 @@ static void free_keys(struct keys *keys)
 	free(keys->key);
 	free(keys->length);
 	free(keys->flag);
-	*keys = (struct keys){.text = NULL};
+	*keys = (struct keys){.store = keys->store};
 }
 
 static bool make_place(struct keys *keys, size_t length)
@@ -135,31 +134,29 @@ static int no_memory(const flagstore *store)
 	return fs_fail(FLAGSTORE_ENOMEMORY, "there is no memory to save segment %s", store->path);
 }
 
-static int collect_keys(const flagstore *store, struct keys *keys)
+static int collect_key(void *argument, const struct flagstore_entry *entry)
 {
-	flagstore_cursor *cursor;
-	struct flagstore_entry entry;
+	struct keys *keys = argument;
+
+	if (!make_place(keys, entry->length))
+		return no_memory(keys->store);
+	memcpy(keys->text + keys->text_length, entry->key, entry->length);
+	keys->text_length += entry->length;
+	keys->length[keys->count++] = entry->length;
+	return FLAGSTORE_OK;
+}
+
+static int collect_keys(struct keys *keys)
+{
 	char *at;
-	int error = flagstore_cursor_open(store, &cursor);
+	int error = fs_visit_all(keys->store, collect_key, keys);
 
 	if (error)
-		return error;
-	while ((error = flagstore_cursor_next(cursor, &entry)) == FLAGSTORE_OK) {
-		if (!make_place(keys, entry.length)) {
-			error = no_memory(store);
-			break;
-		}
-		memcpy(keys->text + keys->text_length, entry.key, entry.length);
-		keys->text_length += entry.length;
-		keys->length[keys->count++] = entry.length;
-	}
-	flagstore_cursor_close(cursor);
-	if (error != FLAGSTORE_ENOTFOUND)
 		return error;
 	keys->key = calloc(keys->count + 1, sizeof *keys->key);
 	keys->flag = calloc(keys->count + 1, sizeof *keys->flag);
 	if (!keys->key || !keys->flag)
-		return no_memory(store);
+		return no_memory(keys->store);
 	at = keys->text;
 	for (size_t i = 0; i < keys->count; at += keys->length[i++])
 		keys->key[i] = at;
@@ -181,7 +178,7 @@ static int take_snapshot(flagstore *store, struct keys *keys)
 {
 	for (int tries = 0; tries < TRIES_MAX; tries++) {
 		uint64_t births = births_of(store);
-		int error = collect_keys(store, keys);
+		int error = collect_keys(keys);
 
 		if (!error)
 			error = flagstore_snapshot(store, keys->key, keys->length, keys->count, keys->flag);
@@ -223,7 +220,7 @@ static int write_snapshot(const flagstore *store, const struct keys *keys, struc
 
 static int save(flagstore *store, struct fs_disk *disk, uint64_t *flags)
 {
-	struct keys keys = {.text = NULL};
+	struct keys keys = {.store = store};
 	int error = store->journal ? FLAGSTORE_OK : take_snapshot(store, &keys);
 
 	for (int tries = 0; !error && tries < TRIES_MAX; tries++) {

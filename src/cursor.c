@@ -161,3 +161,18 @@ int flagstore_cursor_next(flagstore_cursor *cursor, struct flagstore_entry *entr
 	cursor->next++;
 	return FLAGSTORE_OK;
 }
+
+int fs_visit_all(const flagstore *store, fs_visit *visit, void *argument)
+{
+	flagstore_cursor *cursor;
+	struct flagstore_entry entry;
+	int error = flagstore_cursor_open(store, &cursor);
+
+	if (error)
+		return error;
+	while ((error = flagstore_cursor_next(cursor, &entry)) == FLAGSTORE_OK)
+		if ((error = visit(argument, &entry)))
+			break;
+	flagstore_cursor_close(cursor);
+	return error == FLAGSTORE_ENOTFOUND ? FLAGSTORE_OK : error;
+}

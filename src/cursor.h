@@ -13,4 +13,9 @@ int fs_cursor_open(const flagstore *store, uint32_t first, uint32_t last, flagst
 /* Starts a cursor again, over other shards. */
 void fs_cursor_rewind(flagstore_cursor *cursor, uint32_t first, uint32_t last);
 
+/* Calls visit with each flag; what it returns, if that is not FLAGSTORE_OK, ends the walk and is returned.
+ * Errors: ENOMEMORY, and those of flagstore_cursor_next(). */
+typedef int fs_visit(void *argument, const struct flagstore_entry *entry);
+int fs_visit_all(const flagstore *store, fs_visit *visit, void *argument);
+
 #endif

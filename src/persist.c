@@ -383,7 +383,7 @@ static int write_all(struct fs_persister *persister)
 {
 	flagstore *store = persister->store;
 	struct fs_journal *journal = store->journal;
-	uint64_t goal = fs_journal_end(store), changed;
+	uint64_t goal = fs_journal_end(store);
 	int tries = 0;
 
 	for (;;) {
@@ -393,7 +393,7 @@ static int write_all(struct fs_persister *persister)
 		if (error)
 			return error;
 		if (atomic_load_explicit(&journal->reconcile, memory_order_acquire)) {
-			error = fs_reconcile(persister, &changed);
+			error = fs_reconcile(persister);
 			tries++;
 		} else if (tail == end || (tail >= goal && tail < end)) {
 			return FLAGSTORE_OK;

@@ -84,9 +84,8 @@ int fs_flush_commit(struct fs_persister *persister, struct fs_disk_use *use, str
 int fs_flush_records(struct fs_persister *persister, struct fs_disk_use *use, uint64_t position, uint64_t end, uint64_t most,
                      uint64_t *reached);
 
-/* With the flush lock: compares LMDB with the whole table and makes it the same (reconcile.c). *changed is how many flags differed.
- * Errors as of fs_flush(). */
-int fs_reconcile(struct fs_persister *persister, uint64_t *changed);
+/* With the flush lock: compares LMDB with the whole table and makes it the same (reconcile.c). Errors as of fs_flush(). */
+int fs_reconcile(struct fs_persister *persister);
 
 /* The result of a write that was made: the same, when it is as durable as it is to be. */
 static inline int fs_persisted(flagstore *store, int error)

@@ -26,29 +26,36 @@ static struct fs_saved saved_of(const struct flagstore_flag *flag)
 
 /* ------------------------------------------------------------------------------------------------ reconciling */
 
+struct reconciliation {
+	flagstore *store;
+	struct fs_disk_use *use;
+	uint64_t changed, steps;
+};
+
 /* What LMDB has and the table has not, or has otherwise. */
-static int correct(flagstore *store, struct fs_disk_use *use, uint64_t *changed)
+static int correct(struct reconciliation *reconciliation)
 {
+	flagstore *store = reconciliation->store;
+	struct fs_disk_use *use = reconciliation->use;
 	const char *key;
 	size_t length;
 	struct fs_saved saved;
-	uint64_t steps = 0;
 	bool exists;
 	int error = fs_disk_next(use, &exists, &key, &length, &saved);
 
 	while (!error && exists) {
 		struct flagstore_flag flag;
 
-		fs_flush_goes_on(store, &steps);
+		fs_flush_goes_on(store, &reconciliation->steps);
 		flagstore_lookup_n(store, key, length, &flag);
 		if (!flag.exists) {
-			(*changed)++;
+			reconciliation->changed++;
 			error = fs_disk_delete_here(use);
 		} else if (flag.value != saved.value) {
 			char copy[FLAGSTORE_KEY_MAX];
 			struct fs_saved now = saved_of(&flag);
 
-			(*changed)++;
+			reconciliation->changed++;
 			/* The key lies in a page that the change may move. */
 			memcpy(copy, key, length);
 			error = fs_disk_put(use, copy, length, &now);
@@ -60,33 +67,22 @@ static int correct(flagstore *store, struct fs_disk_use *use, uint64_t *changed)
 }
 
 /* What the table has and LMDB has not. */
-static int complete(flagstore *store, struct fs_disk_use *use, uint64_t *changed)
+static int complete(void *argument, const struct flagstore_entry *entry)
 {
-	flagstore_cursor *cursor;
-	struct flagstore_entry entry;
-	uint64_t steps = 0;
-	int error = flagstore_cursor_open(store, &cursor);
+	struct reconciliation *reconciliation = argument;
+	struct fs_saved saved = saved_of(&entry->flag), had;
+	bool exists;
+	int error;
 
-	if (error)
+	fs_flush_goes_on(reconciliation->store, &reconciliation->steps);
+	error = fs_disk_get(reconciliation->use, entry->key, entry->length, &exists, &had);
+	if (error || exists)
 		return error;
-	while ((error = flagstore_cursor_next(cursor, &entry)) == FLAGSTORE_OK) {
-		struct fs_saved saved = saved_of(&entry.flag), had;
-		bool exists;
-
-		fs_flush_goes_on(store, &steps);
-		error = fs_disk_get(use, entry.key, entry.length, &exists, &had);
-		if (!error && !exists) {
-			(*changed)++;
-			error = fs_disk_put(use, entry.key, entry.length, &saved);
-		}
-		if (error)
-			break;
-	}
-	flagstore_cursor_close(cursor);
-	return error == FLAGSTORE_ENOTFOUND ? FLAGSTORE_OK : error;
+	reconciliation->changed++;
+	return fs_disk_put(reconciliation->use, entry->key, entry->length, &saved);
 }
 
-int fs_reconcile(struct fs_persister *persister, uint64_t *changed)
+int fs_reconcile(struct fs_persister *persister)
 {
 	flagstore *store = persister->store;
 	struct fs_journal *journal = store->journal;
@@ -94,17 +90,17 @@ int fs_reconcile(struct fs_persister *persister, uint64_t *changed)
 	uint64_t began = fs_monotonic_ns(), start = fs_journal_end(store), reached, end;
 	struct fs_disk_meta meta;
 	struct fs_disk_use use;
+	struct reconciliation reconciliation = {.store = store, .use = &use};
 	int error = fs_batches_settle(store);
 
-	*changed = 0;
 	if (!error)
 		error = fs_flush_transaction(persister, &use, &meta);
 	if (error)
 		return error;
 	wish = meta.exists ? wish : atomic_load_explicit(&journal->reconcile, memory_order_acquire);
-	error = correct(store, &use, changed);
+	error = correct(&reconciliation);
 	if (!error)
-		error = complete(store, &use, changed);
+		error = fs_visit_all(store, complete, &reconciliation);
 	end = fs_journal_end(store);
 	if (!error)
 		error = fs_flush_records(persister, &use, start, end, UINT64_MAX, &reached);
@@ -120,7 +116,7 @@ int fs_reconcile(struct fs_persister *persister, uint64_t *changed)
 	/* A wish that came meanwhile stays. A death before this store leaves nothing worse than that it is done once more. */
 	atomic_compare_exchange_strong_explicit(&journal->reconcile, &wish, 0, memory_order_acq_rel, memory_order_relaxed);
 	fs_count(&journal->reconciles, 1);
-	fs_event_note(store, FLAGSTORE_RECONCILIATION, UINT32_MAX, *changed, fs_monotonic_ns() - began);
+	fs_event_note(store, FLAGSTORE_RECONCILIATION, UINT32_MAX, reconciliation.changed, fs_monotonic_ns() - began);
 	return FLAGSTORE_OK;
 }
 
@@ -186,53 +182,49 @@ static int suspect(const flagstore *store, struct suspects *suspects, const char
 	return FLAGSTORE_OK;
 }
 
-static int compare_lmdb(flagstore *store, struct fs_disk_use *use, struct suspects *suspects, uint64_t *compared)
+struct comparison {
+	flagstore *store;
+	struct fs_disk_use *use;
+	struct suspects *suspects;
+	uint64_t compared, steps;
+};
+
+static int compare_lmdb(struct comparison *comparison)
 {
+	flagstore *store = comparison->store;
 	const char *key;
 	size_t length;
 	struct fs_saved saved;
-	uint64_t steps = 0;
 	bool exists;
-	int error = fs_disk_next(use, &exists, &key, &length, &saved);
+	int error = fs_disk_next(comparison->use, &exists, &key, &length, &saved);
 
 	while (!error && exists) {
 		struct flagstore_flag flag;
 
-		fs_flush_goes_on(store, &steps);
-		(*compared)++;
+		fs_flush_goes_on(store, &comparison->steps);
+		comparison->compared++;
 		flagstore_lookup_n(store, key, length, &flag);
 		if (!flag.exists || flag.value != saved.value)
-			error = suspect(store, suspects, key, length, &flag, true, saved.value);
+			error = suspect(store, comparison->suspects, key, length, &flag, true, saved.value);
 		if (!error)
-			error = fs_disk_next(use, &exists, &key, &length, &saved);
+			error = fs_disk_next(comparison->use, &exists, &key, &length, &saved);
 	}
 	return error;
 }
 
-static int compare_table(flagstore *store, struct fs_disk_use *use, struct suspects *suspects, uint64_t *compared)
+static int compare_table(void *argument, const struct flagstore_entry *entry)
 {
-	flagstore_cursor *cursor;
-	struct flagstore_entry entry;
-	uint64_t steps = 0;
-	int error = flagstore_cursor_open(store, &cursor);
+	struct comparison *comparison = argument;
+	struct fs_saved saved;
+	bool exists;
+	int error;
 
-	if (error)
+	fs_flush_goes_on(comparison->store, &comparison->steps);
+	error = fs_disk_get(comparison->use, entry->key, entry->length, &exists, &saved);
+	if (error || exists)
 		return error;
-	while ((error = flagstore_cursor_next(cursor, &entry)) == FLAGSTORE_OK) {
-		struct fs_saved saved;
-		bool exists;
-
-		fs_flush_goes_on(store, &steps);
-		error = fs_disk_get(use, entry.key, entry.length, &exists, &saved);
-		if (!error && !exists) {
-			(*compared)++;
-			error = suspect(store, suspects, entry.key, entry.length, &entry.flag, false, false);
-		}
-		if (error)
-			break;
-	}
-	flagstore_cursor_close(cursor);
-	return error == FLAGSTORE_ENOTFOUND ? FLAGSTORE_OK : error;
+	comparison->compared++;
+	return suspect(comparison->store, comparison->suspects, entry->key, entry->length, &entry->flag, false, false);
 }
 
 static int compare_hashes(const void *left, const void *right)
@@ -301,15 +293,17 @@ static int find_differences(struct fs_persister *persister, struct suspects *sus
 	flagstore *store = persister->store;
 	uint64_t start = atomic_load_explicit(&store->journal->durable, memory_order_acquire);
 	struct fs_disk_use use;
+	struct comparison comparison = {.store = store, .use = &use, .suspects = suspects};
 	int error = fs_batches_settle(store);
 
 	if (!error)
 		error = fs_disk_begin(persister->disk, false, &use);
 	if (error)
 		return error;
-	error = compare_lmdb(store, &use, suspects, &verification->compared);
+	error = compare_lmdb(&comparison);
 	if (!error)
-		error = compare_table(store, &use, suspects, &verification->compared);
+		error = fs_visit_all(store, compare_table, &comparison);
+	verification->compared = comparison.compared;
 	fs_disk_abort(&use);
 	if (!error)
 		error = collect_moved(store, suspects, start, fs_journal_end(store));
