@@ -128,26 +128,36 @@ static int store_long_key(flagstore *store, struct fs_shard *shard, struct fs_sl
 	return FLAGSTORE_OK;
 }
 
-static int store_key(flagstore *store, struct fs_shard *shard, struct fs_slot *slot, const struct fs_key *key)
+/* A short key as it stands in a slot. */
+static void lay_out_key(const struct fs_key *key, uint64_t words[FS_KEY_WORDS])
 {
-	uint64_t words[FS_KEY_WORDS] = {0};
-
+	memset(words, 0, FS_KEY_WORDS * sizeof *words);
 	if (key->length > FS_KEY_INLINE)
-		return store_long_key(store, shard, slot, key);
+		return;
 	*(unsigned char *)words = (unsigned char)key->length;
 	memcpy((char *)words + 1, key->bytes, key->length);
+}
+
+static int store_key(flagstore *store, struct fs_shard *shard, struct fs_slot *slot, const struct fs_key *key,
+                     const uint64_t words[FS_KEY_WORDS])
+{
+	if (key->length > FS_KEY_INLINE)
+		return store_long_key(store, shard, slot, key);
 	store_key_words(slot, words);
 	return FLAGSTORE_OK;
 }
 
 int fs_plant(flagstore *store, struct fs_shard *shard, const struct fs_key *key, struct fs_found *planted)
 {
-	uint64_t birth = atomic_load_explicit(&shard->births, memory_order_relaxed) + 1;
+	uint64_t birth = atomic_load_explicit(&shard->births, memory_order_relaxed) + 1, words[FS_KEY_WORDS];
 	struct fs_bucket_view view;
 	struct fs_slot *slot;
 	uint32_t place;
 	int error;
 
+	/* Before the slot is touched: a processor that has these bytes still on their way reads them as words only after all stores before, of
+	 * which the one to the slot waits for memory. */
+	lay_out_key(key, words);
 	if (!bucket_of(store, shard, key->hash, &view) || (place = fs_place_for(&view, key->hash)) == view.count)
 		return fs_fail(FLAGSTORE_ECORRUPT, "segment %s: there is no slot for the key; check the segment", store->path);
 	planted->slot = &view.slots[place];
@@ -162,7 +172,7 @@ int fs_plant(flagstore *store, struct fs_shard *shard, const struct fs_key *key,
 	/* The word says DEAD before the bytes change; the fence pairs with the one of readers that still look at the old key. */
 	FS_NOTE(&slot->word, planted->word);
 	FS_POINT("slot claimed");
-	error = store_key(store, shard, slot, key);
+	error = store_key(store, shard, slot, key, words);
 	if (error)
 		return error;
 	atomic_store_explicit(&slot->identity, fs_identity(key->hash, planted->word), memory_order_relaxed);

@@ -56,20 +56,41 @@ void fs_tag_store(struct fs_bucket *bucket, uint32_t slot, uint8_t tag)
 		                      memory_order_relaxed);
 }
 
+/* The first of a group's slots, from a given one on, that holds no flag; FS_GROUP: none. */
+static uint32_t free_in(uint64_t tags, uint32_t from)
+{
+	uint64_t turned = tags >> from * 8 | tags << (FS_GROUP - from) % FS_GROUP * 8;
+	/* EMPTY and TOMBSTONE differ in the lowest bit, and no other tag has no more than that. The lowest mark is exact. */
+	uint64_t marks = fs_tags_equal(turned & ~FS_TAG_ONES, 0);
+
+	return marks ? (from + (uint32_t)__builtin_ctzll(marks) / 8) % FS_GROUP : FS_GROUP;
+}
+
 uint32_t fs_place_for(const struct fs_bucket_view *view, uint64_t hash)
 {
 	uint32_t preferred = fs_hash_slot(hash, view->count), groups = view->count / FS_GROUP, group = preferred / FS_GROUP;
 
 	for (uint32_t i = 0; i < groups; i++) {
-		for (uint32_t j = 0; j < FS_GROUP; j++) {
-			uint32_t slot = group * FS_GROUP + (preferred + j) % FS_GROUP;
+		uint32_t slot = free_in(atomic_load_explicit(&view->bucket->tags[group], memory_order_relaxed), preferred % FS_GROUP);
 
-			if (fs_tag_at(view->bucket, slot) < FS_TAG_FIRST)
-				return slot;
-		}
+		if (slot < FS_GROUP)
+			return group * FS_GROUP + slot;
 		group = group + 1 < groups ? group + 1 : 0;
 	}
 	return view->count;
+}
+
+void fs_expect_insert(const flagstore *store, uint64_t hash)
+{
+	const _Atomic uint64_t *entry = fs_entry_of(store, fs_shard_of(store, hash), hash);
+	struct fs_bucket_view view;
+	uint32_t place;
+
+	if (!entry || !fs_bucket_view(store, atomic_load_explicit(entry, memory_order_acquire), &view))
+		return;
+	place = fs_place_for(&view, hash);
+	if (place < view.count)
+		__builtin_prefetch(&view.slots[place], 1);
 }
 
 /* ------------------------------------------------------------------------------------------------- buckets */

@@ -14,6 +14,9 @@ void fs_tag_store(struct fs_bucket *bucket, uint32_t slot, uint8_t tag);
  * when there is none. */
 uint32_t fs_place_for(const struct fs_bucket_view *view, uint64_t hash);
 
+/* Fetches the slot in which a key that is missing will be put, while its writer is still on his way to the lock. A hint. */
+void fs_expect_insert(const flagstore *store, uint64_t hash);
+
 /* Sees to it that the bucket in charge of hash can take count more keys. The bucket grows, is rebuilt or splits, alone, while
  * readers go on. Errors: ENOSPACE, EFULL, ECORRUPT, ESYSTEM. */
 int fs_make_room(flagstore *store, struct fs_shard *shard, uint64_t hash, uint32_t count);

@@ -320,12 +320,15 @@ HERE bool write_usual(flagstore *store, const char *bytes, size_t length, struct
 	struct fs_found found;
 	uint64_t hash;
 	uint32_t shard;
+	int outcome;
 
 	if (__builtin_expect(!fs_key_usual(length) || !fs_entered_before(store), 0))
 		return false;
 	hash = fs_hash_usual(&store->salt, bytes, length);
-	if (fs_find_usual(store, (struct fs_key){bytes, length, hash}, &found) == FS_UNUSUAL || fs_word_state(found.word) != FS_LIVE ||
-	    fs_rule_apply(&rule, true, found.word, effect))
+	outcome = fs_find_usual(store, (struct fs_key){bytes, length, hash}, &found);
+	if (outcome == FS_MISSING)
+		fs_expect_insert(store, hash);
+	if (outcome == FS_UNUSUAL || fs_word_state(found.word) != FS_LIVE || fs_rule_apply(&rule, true, found.word, effect))
 		return false;
 	if (effect->action == FS_KEEP)
 		return true;
