@@ -174,6 +174,27 @@ static void judge(flagstore *store, bool success)
 		open_it(store);
 }
 
+void fs_breaker_note_failure(flagstore *store, const char *sentence)
+{
+	struct fs_journal *journal = store->journal;
+	uint64_t words[FS_FAILURE_TEXT / 8] = {0};
+
+	snprintf((char *)words, sizeof words, "%s", sentence);
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+		atomic_store_explicit(&journal->failure[i], words[i], memory_order_relaxed);
+	atomic_store_explicit(&journal->failed_ms, fs_now_ms(), memory_order_relaxed);
+}
+
+/* LMDB says nothing of what takes too long. */
+static void note_slowness(flagstore *store, const char *what, uint64_t ms)
+{
+	char sentence[FS_FAILURE_TEXT];
+
+	snprintf(sentence, sizeof sentence, "%.40s %llu ms, and the limit is %u ms: %.80s", what, (unsigned long long)ms,
+	         atomic_load_explicit(&store->journal->limit_ms, memory_order_relaxed), store->persistence.directory);
+	fs_breaker_note_failure(store, sentence);
+}
+
 void fs_breaker_committed(flagstore *store, bool success, uint64_t took_ns)
 {
 	struct fs_journal *journal = store->journal;
@@ -191,6 +212,8 @@ void fs_breaker_committed(flagstore *store, bool success, uint64_t took_ns)
 		if (took_ns > atomic_load_explicit(&journal->longest_commit_ns, memory_order_relaxed))
 			atomic_store_explicit(&journal->longest_commit_ns, took_ns, memory_order_relaxed);
 	}
+	if (success && slow)
+		note_slowness(store, "a commit took", took_ns / 1000000);
 	/* A try that is slow has not shown that the disk is well. */
 	judge(store, success && !slow);
 }
@@ -208,10 +231,12 @@ bool fs_breaker_watch(flagstore *store)
 {
 	const struct fs_journal *journal = store->journal;
 	uint64_t since = atomic_load_explicit(&journal->flush_since_ns, memory_order_relaxed), now = fs_monotonic_ns();
+	uint64_t stands_ms = since && now > since ? (now - since) / 1000000 : 0;
 
-	if (since && now > since && (now - since) / 1000000 > atomic_load_explicit(&journal->limit_ms, memory_order_relaxed) &&
-	    fs_breaker_state(store) != FLAGSTORE_BREAKER_OPEN)
+	if (stands_ms > atomic_load_explicit(&journal->limit_ms, memory_order_relaxed) && fs_breaker_state(store) != FLAGSTORE_BREAKER_OPEN) {
+		note_slowness(store, "whoever writes there has not gone on for", stands_ms);
 		open_it(store);
+	}
 	return fs_breaker_state(store) == FLAGSTORE_BREAKER_OPEN;
 }
 
@@ -247,17 +272,6 @@ int fs_breaker_refused(const flagstore *store)
 	fs_breaker_failure(store->journal, text);
 	return fs_fail(FLAGSTORE_EREFUSED, "segment %s refuses changes, since they can't be made durable%s%s; see `flagctl breaker'", store->path,
 	               *text ? ": " : "", text);
-}
-
-void fs_breaker_note_failure(flagstore *store)
-{
-	struct fs_journal *journal = store->journal;
-	uint64_t words[FS_FAILURE_TEXT / 8] = {0};
-
-	snprintf((char *)words, sizeof words, "%s", flagstore_detail());
-	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-		atomic_store_explicit(&journal->failure[i], words[i], memory_order_relaxed);
-	atomic_store_explicit(&journal->failed_ms, fs_now_ms(), memory_order_relaxed);
 }
 
 static int can_be_set(const flagstore *store)

@@ -38,8 +38,8 @@ bool fs_breaker_watch(flagstore *store);
 /* The error of a change that is refused while the breaker is open. */
 int fs_breaker_refused(const flagstore *store);
 
-/* Notes what failed, for people: the calling thread's detail. */
-void fs_breaker_note_failure(flagstore *store);
+/* Notes what failed, for people. */
+void fs_breaker_note_failure(flagstore *store, const char *sentence);
 
 /* What was noted last; empty: nothing. */
 void fs_breaker_failure(const struct fs_journal *journal, char text[FS_FAILURE_TEXT]);

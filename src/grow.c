@@ -112,8 +112,18 @@ static void clean(flagstore *store, const struct fs_bucket_view *view)
 	fs_release_fence();
 }
 
-static int take_bucket(flagstore *store, struct fs_shard *shard, uint32_t class, uint32_t index, struct fs_bucket_view *view)
+/* A bucket that is free and somewhat larger takes no room, and lasts longer, than one that is cut off the heap. */
+static uint32_t class_at_hand(const struct fs_shard *shard, uint32_t class)
 {
+	for (uint32_t i = class; i < FS_BUCKET_CLASSES && fs_bucket_classes[i].slots * 2 <= fs_bucket_classes[class].slots * 3; i++)
+		if (atomic_load_explicit(&shard->free[FS_KIND_BUCKET + i], memory_order_relaxed))
+			return i;
+	return class;
+}
+
+static int take_bucket(flagstore *store, struct fs_shard *shard, uint32_t least, uint32_t index, struct fs_bucket_view *view)
+{
+	uint32_t class = class_at_hand(shard, least);
 	fs_block block;
 	int error = fs_block_take(store, shard, FS_KIND_BUCKET + class, index, &block);
 
@@ -177,7 +187,7 @@ static void count_flags(const struct fs_bucket_view *view, uint32_t depth, uint3
 			flags[half_of(&view->slots[i], depth)]++;
 }
 
-/* Replaces the bucket by one of class classes[0], or, with split, by two of classes[0] and classes[1]. */
+/* Replaces the bucket by one of class classes[0], or, with split, by two of classes[0] and classes[1], or somewhat larger ones. */
 static int replace(flagstore *store, struct fs_shard *shard, uint32_t where, uint64_t old_word, const struct fs_bucket_view *old,
                    const uint32_t classes[2], bool split)
 {
@@ -211,7 +221,7 @@ static int replace(flagstore *store, struct fs_shard *shard, uint32_t where, uin
 	fs_seat_turns_to(store, FLAGSTORE_HOLDING);
 	fs_event_note(store, split ? FLAGSTORE_SPLIT : FLAGSTORE_GROWTH, fs_shard_index(store, shard), fs_dir_line(old_word),
 	              fs_monotonic_ns() - began);
-	FS_PROBE4(growth, store->path, fs_shard_index(store, shard), fs_bucket_classes[classes[0]].slots, split);
+	FS_PROBE4(growth, store->path, fs_shard_index(store, shard), fresh[0].count, split);
 	return FLAGSTORE_OK;
 }
 

@@ -22,6 +22,10 @@ library_sources = \
 	src/change.h \
 	src/check.c \
 	src/check.h \
+	src/checkfind.c \
+	src/checkfind.h \
+	src/checkheader.c \
+	src/checkshard.c \
 	src/conflict.c \
 	src/create.c \
 	src/cursor.c \
@@ -52,6 +56,10 @@ library_sources = \
 	src/lock.c \
 	src/lock.h \
 	src/many.c \
+	src/mend.c \
+	src/mend.h \
+	src/mendbucket.c \
+	src/mendheap.c \
 	src/name.c \
 	src/persist.c \
 	src/persist.h \

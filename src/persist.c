@@ -185,7 +185,7 @@ static int open_disk(struct fs_persister *persister)
 	error = fs_disk_open(store->persistence.directory, FS_DISK_DIRECTORY, false, mode_of(store), &persister->disk);
 	fs_breaker_opened(store, !error);
 	if (error)
-		fs_breaker_note_failure(store);
+		fs_breaker_note_failure(store, flagstore_detail());
 	return error;
 }
 
@@ -242,7 +242,7 @@ int fs_flush_commit(struct fs_persister *persister, struct fs_disk_use *use, str
 	if (error == FS_DISK_AGAIN)
 		return error;
 	if (error)
-		fs_breaker_note_failure(store);
+		fs_breaker_note_failure(store, flagstore_detail());
 	fs_breaker_committed(store, !error, fs_monotonic_ns() - began);
 	return error;
 }
@@ -374,7 +374,7 @@ static int flush_chunk(struct fs_persister *persister, uint64_t end)
 static int noted(flagstore *store, int error)
 {
 	if (error == FLAGSTORE_EPERSIST)
-		fs_breaker_note_failure(store);
+		fs_breaker_note_failure(store, flagstore_detail());
 	return error;
 }
 

@@ -69,6 +69,12 @@ static inline int32_t fs_mark_thread(uint64_t mark)
 	return (int32_t)(mark >> FS_MARK_WORKER_BITS & ((1u << FS_MARK_THREAD_BITS) - 1));
 }
 
+/* Whether there can be such a writer in the segment. */
+static inline bool fs_mark_can_be(const flagstore *store, uint64_t mark)
+{
+	return (mark & ((1u << FS_WORKER_INDEX_BITS) - 1)) <= store->constants.workers && mark >> FS_MARK_SEAT_SHIFT <= store->constants.seats;
+}
+
 /* Notes what the thread does. relaxed: each field is news by itself; a reader may see one of two that belong together a moment earlier. */
 static inline void fs_seat_does(struct fs_seat *seat, enum flagstore_activity activity, uint32_t shard, uint64_t since_ns)
 {

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Copyright (c) The flagstore authors
 #
-# bench.sh: the benchmark works: flagstore and whichever peers have been built do all works for a moment, with every answer right. What it
+# bench.sh: the benchmark works: flagstore and whichever peers have been built do all workloads for a moment, with every answer right. What it
 # measures in so short a time says nothing, and is not looked at.
 set -u
 . "$(dirname "$0")/flagctl.sh"
@@ -27,14 +27,14 @@ all_there() {
 	local peer
 
 	for peer in $(built); do
-		jq -e --arg peer "$peer" '[.figures[] | select(.peer == $peer and .work == "get" and .median > 0)] | length == 1' "$work/bench.json" ||
+		jq -e --arg peer "$peer" '[.figures[] | select(.peer == $peer and .workload == "get" and .median > 0)] | length == 1' "$work/bench.json" ||
 			{ echo "no figure of $peer"; return 1; }
 	done
 }
 
-check "a round of all works, every answer right" "$run" -q -s 1000 -r 1 -m 1 -o "$work/bench.json" -g "$work/bench.svg"
+check "a round of all workloads, every answer right" "$run" -q -s 1000 -r 1 -m 1 -o "$work/bench.json" -g "$work/bench.svg"
 check "each peer that is built has been measured" all_there
-check "flagstore has done all works of that size" jq -e '[.figures[] | select(.peer == "flagstore") | .work] | length == 16' "$work/bench.json"
+check "flagstore has done all workloads of that size" jq -e '[.figures[] | select(.peer == "flagstore") | .workload] | length == 16' "$work/bench.json"
 check "targets are judged" jq -e '.targets | length >= 5 and all(.met | type == "boolean")' "$work/bench.json"
 check "the plot is well-formed" grep -q '^</svg>$' "$work/bench.svg"
 check "one work with keys of equal length" "$run" -q -p flagstore -s 1000 -r 1 -m 1 -w memory,experiment,longest

@@ -32,6 +32,6 @@ libshmtools_la_SOURCES = \
 	shmtools/common/value.c \
 	shmtools/common/value.h \
 	shmtools/common/workload.h \
-	shmtools/common/works.h \
+	shmtools/common/workloads.h \
 	shmtools/common/workteam.h
 libshmtools_la_CPPFLAGS = $(shmtools_cppflags)

@@ -48,7 +48,7 @@
 #include <unistd.h>
 
 #include "keypack.h"
-#include "works.h"
+#include "workloads.h"
 
 #ifndef PEER_ALONE
 #define PEER_ALONE 0
@@ -309,7 +309,7 @@ static void time_misses(struct workload *workload, struct outcome *outcome)
 	outcome->possible = true;
 }
 
-/* A stretch of the access list in which each key stands once, and another one with the same keys: for works that change flags in the
+/* A stretch of the access list in which each key stands once, and another one with the same keys: for workloads that change flags in the
  * first and change them back in the second. Where blocks are short a stretch is a whole one, and the second has another order. */
 struct stretches {
 	const unsigned char *there, *back;
@@ -705,7 +705,7 @@ static void weigh(struct workload *workload, struct outcome *outcome)
 
 #include "workteam.h"
 
-/* ------------------------------------------------------------------------------------------------ all works */
+/* ------------------------------------------------------------------------------------------------ all workloads */
 
 static bool takes_several(enum work work)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * Copyright (c) The flagstore authors
  *
- * flaglab bench: how fast this machine is with these flags. The works are those that the project's own benchmark does with its peers
+ * flaglab bench: how fast this machine is with these flags. The workloads are those that the project's own benchmark does with its peers
  * (workload.h). Works that only read use the segment itself, which is attached read-only; all others use a copy of it that
  * belongs to this command and is removed at the end. */
 #include <flagstore.h>
@@ -29,12 +29,12 @@ enum {
 };
 
 static uint64_t rounds = 5, milliseconds = 100;
-static const char *works;
+static const char *workloads;
 static bool guards;
 
 static const struct cli_option options[] = {
 	CLI_SWITCH('g', "guard", &guards, "what each mode of the guard costs, too"),
-	CLI_TEXT('w', "works", "LIST", &works, "only these works, separated by commas (all)"),
+	CLI_TEXT('w', "workloads", "LIST", &workloads, "only these workloads, separated by commas (all)"),
 	CLI_NUMBER('r', "rounds", "N", &rounds, 1, ROUNDS_MAX, "how often each is measured (5)"),
 	CLI_DURATION('t', "time", "TIME", NULL, &milliseconds, 1, 60000, "how long each is measured in a round (100ms)"),
 	CLI_OPTIONS_END,
@@ -44,7 +44,7 @@ static const struct {
 	const char *name, *title;
 } entries[WORK_COUNT] = {
 #define WORK_ENTRY(name, word, title) [WORK_##name] = {word, title},
-	WORKS(WORK_ENTRY)
+	WORKLOADS(WORK_ENTRY)
 #undef WORK_ENTRY
 };
 
@@ -216,7 +216,7 @@ static void measure(struct bench *bench)
 	own.budget_ns = copy.budget_ns = (int64_t)milliseconds * MILLISECOND;
 	for (int i = 0; i < WORK_COUNT; i++)
 		chosen += bench->chosen[i];
-	progress_begin("measuring", "works", rounds * (chosen + (guards ? MODES * GUARDED : 0)));
+	progress_begin("measuring", "workloads", rounds * (chosen + (guards ? MODES * GUARDED : 0)));
 	for (unsigned round = 0; round < rounds && !stopped_by; round++) {
 		do_round(bench, &own, &copy, round, &done);
 		if (guards)
@@ -318,7 +318,7 @@ static void print_text(const struct bench *bench)
 	struct columns *table = columns_open(layout, sizeof layout / sizeof *layout);
 	const struct series *memory = &bench->series[WORK_MEMORY];
 
-	printf("segment %s: %s flags; works that write used a copy of it\n\n", bench->name, count_text(bench->catalog.count).text);
+	printf("segment %s: %s flags; workloads that write used a copy of it\n\n", bench->name, count_text(bench->catalog.count).text);
 	for (int i = 0; i < WORK_COUNT; i++) {
 		const struct series *series = &bench->series[i];
 
@@ -345,7 +345,7 @@ static json_t *series_json(enum work work, const struct series *series)
 
 	for (unsigned i = 0; i < series->count; i++)
 		json_array_append_new(values, json_real(series->values[i]));
-	object = json_pack("{s:s, s:f, s:o, s:I, s:I}", "work", entries[work].name, work == WORK_MEMORY ? "bytes" : "ns", median(series),
+	object = json_pack("{s:s, s:f, s:o, s:I, s:I}", "workload", entries[work].name, work == WORK_MEMORY ? "bytes" : "ns", median(series),
 	                   "rounds", values, "operations", (json_int_t)series->operations, "wrong", (json_int_t)series->wrong);
 	if (series->undisturbed > 0)
 		json_object_set_new(object, "undisturbed_ns", json_real(series->undisturbed / series->count));
@@ -372,7 +372,7 @@ static void print_json(const struct bench *bench)
 			json_array_append_new(measured, series_json((enum work)i, &bench->series[i]));
 	}
 	output_json(json_pack("{s:o, s:I, s:o, s:o, s:I, s:I}", "segment", output_text(bench->name), "flags", (json_int_t)bench->catalog.count,
-	                      "works", measured, "guards", guards_json(bench), "changed_by_others", (json_int_t)bench->disturbed, "wrong_answers",
+	                      "workloads", measured, "guards", guards_json(bench), "changed_by_others", (json_int_t)bench->disturbed, "wrong_answers",
 	                      (json_int_t)all_wrong(bench)));
 }
 
@@ -396,19 +396,19 @@ static int report(struct bench *bench)
 
 static void choose_works(struct bench *bench)
 {
-	char *list = strdup(works ? works : ""), *rest = list, *word;
+	char *list = strdup(workloads ? workloads : ""), *rest = list, *word;
 
 	if (!list)
 		failure_memory();
 	for (int i = 0; i < WORK_COUNT; i++)
-		bench->chosen[i] = !works;
-	while (works && (word = strsep(&rest, ",")) != NULL) {
+		bench->chosen[i] = !workloads;
+	while (workloads && (word = strsep(&rest, ",")) != NULL) {
 		int i = 0;
 
 		while (i < WORK_COUNT && strcmp(entries[i].name, word) != 0)
 			i++;
 		if (i == WORK_COUNT)
-			cli_usage("--works: there is no work `%s'; flaglab(1) lists them", word);
+			cli_usage("--workloads: there is no workload `%s'; flaglab(1) lists them", word);
 		bench->chosen[i] = true;
 	}
 	free(list);
@@ -433,7 +433,7 @@ static int conduct(struct bench *bench)
 		return status;
 	if (bench->catalog.count == 0)
 		return failure(STATUS_MISSING, "segment %s has no flags to read; `flagctl import %s FILE' fills it", bench->name, bench->name);
-	/* Between two works is early enough: what has been made is put away. */
+	/* Between two workloads is early enough: what has been made is put away. */
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGHUP, &action, NULL);

@@ -19,7 +19,7 @@ static bool find_work(const char *word, enum work *work)
 {
 	static const char *const words[] = {
 #define WORK_WORD(name, word, title) word,
-		WORKS(WORK_WORD)
+		WORKLOADS(WORK_WORD)
 #undef WORK_WORD
 	};
 

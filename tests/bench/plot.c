@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * Copyright (c) The flagstore authors
  *
- * plot.c: a picture (SVG) of nanoseconds an operation against the number of flags, both on logarithmic scales: a panel for each work, a
+ * plot.c: a picture (SVG) of nanoseconds an operation against the number of flags, both on logarithmic scales: a panel for each workload, a
  * line for each peer. */
 #include <errno.h>
 #include <math.h>
@@ -24,7 +24,7 @@ static const enum work plotted[] = {WORK_GET, WORK_DEPENDENT, WORK_MISS, WORK_MA
 static const char *const colours[PEER_COUNT] = {"#d62728", "#1f77b4", "#6baed6", "#2ca02c", "#98df8a", "#ff7f0e", "#9467bd",
                                                 "#c5b0d5", "#8c564b", "#e377c2", "#7f7f7f", "#17becf", "#bcbd22", "#444444"};
 
-/* The powers of ten around all values of a work. */
+/* The powers of ten around all values of a workload. */
 struct scale {
 	double low_x, high_x, low_y, high_y; /* exponents */
 };

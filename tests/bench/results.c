@@ -13,7 +13,7 @@
 
 const struct work_entry work_entries[WORK_COUNT] = {
 #define WORK_ENTRY(name, word, title) [WORK_##name] = {word, title},
-	WORKS(WORK_ENTRY)
+	WORKLOADS(WORK_ENTRY)
 #undef WORK_ENTRY
 };
 
@@ -126,7 +126,7 @@ static json_t *series_json(const struct results *results, size_t size, enum work
 
 	for (unsigned i = 0; i < series->count; i++)
 		json_array_append_new(rounds, json_real(series->values[i]));
-	object = json_pack("{s:s, s:I, s:s, s:f, s:o, s:I}", "work", work_entries[work].name, "flags",
+	object = json_pack("{s:s, s:I, s:s, s:f, s:o, s:I}", "workload", work_entries[work].name, "flags",
 	                   (json_int_t)results->flags[size], "peer", peer_entries[peer].name, "median", value, "rounds", rounds,
 	                   "wrong", (json_int_t)series->wrong);
 	if (own > 0 && peer != PEER_FLAGSTORE)

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "drivers.h"
-#include "works.h"
+#include "workloads.h"
 
 enum {
 	SIZES_MAX = 8,

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * Copyright (c) The flagstore authors
  *
- * run: measures flagstore and its peers side by side, with the same keys, the same works and a check of every answer.
+ * run: measures flagstore and its peers side by side, with the same keys, the same workloads and a check of every answer.
  *
- * For each size of table all drivers are started, and stay; work by work each of them is asked in turn, round by round, so that whatever
+ * For each size of table all drivers are started, and stay; workload by workload each of them is asked in turn, round by round, so that whatever
  * else the machine does meets all alike. A driver that is not asked sleeps. */
 #include <getopt.h>
 #include <inttypes.h>
@@ -33,7 +33,7 @@ enum {
 #define MILLION UINT64_C(1000000)
 
 static struct results results = {.rounds = 5, .milliseconds = 100};
-static bool chosen[WORK_COUNT], works_chosen, json, quiet;
+static bool chosen[WORK_COUNT], workloads_chosen, json, quiet;
 static const char *json_path, *svg_path;
 static char directory[PATH_MAX], keys_path[PATH_MAX];
 static volatile sig_atomic_t stopped_by;
@@ -48,7 +48,7 @@ static void print_help(void)
 	       "  -p, --peers LIST       of these, as far as they are built (all):\n                        ");
 	for (int peer = 0; peer < PEER_COUNT; peer++)
 		printf(" %s%s", peer_entries[peer].name, peer == PEER_COUNT / 2 ? "\n                        " : "");
-	printf("\n  -w, --work LIST        of these, at each size (all, each at the sizes where it tells something):\n                        ");
+	printf("\n  -w, --workloads LIST   of these, at each size (all, each at the sizes where it tells something):\n                        ");
 	for (int work = 0; work < WORK_COUNT; work++)
 		printf(" %s%s", work_entries[work].name, work == WORK_COUNT / 2 ? "\n                        " : "");
 	printf("\n  -s, --sizes LIST       flags in a table (1000,10000,100000,1000000,10000000)\n"
@@ -81,7 +81,7 @@ static bool choose_work(const char *word)
 {
 	for (int work = 0; work < WORK_COUNT; work++) {
 		if (strcmp(work_entries[work].name, word) == 0)
-			return works_chosen = chosen[work] = true;
+			return workloads_chosen = chosen[work] = true;
 	}
 	return false;
 }
@@ -120,7 +120,7 @@ static unsigned parse_number(const char *option, const char *text, unsigned most
 static void parse(int argc, char **argv)
 {
 	static const struct option longs[] = {
-		{"peers", required_argument, NULL, 'p'},  {"work", required_argument, NULL, 'w'},
+		{"peers", required_argument, NULL, 'p'},  {"workloads", required_argument, NULL, 'w'},
 		{"sizes", required_argument, NULL, 's'},  {"rounds", required_argument, NULL, 'r'},
 		{"milliseconds", required_argument, NULL, 'm'}, {"output", required_argument, NULL, 'o'},
 		{"svg", required_argument, NULL, 'g'},    {"json", no_argument, NULL, 'j'},
@@ -137,7 +137,7 @@ static void parse(int argc, char **argv)
 			peers_chosen = true;
 			break;
 		case 'w':
-			choose_all("work", optarg, choose_work);
+			choose_all("workload", optarg, choose_work);
 			break;
 		case 's':
 			choose_all("sizes", optarg, choose_size);
@@ -180,7 +180,7 @@ static void parse(int argc, char **argv)
 
 /* ------------------------------------------------------------------------------------------ what is done where */
 
-/* The sizes at which a work tells something that it does not elsewhere. Without bits: those of the plot, all. */
+/* The sizes at which a workload tells something that it does not elsewhere. Without bits: those of the plot, all. */
 enum {
 	AT_1K = 1,
 	AT_10K = 2,
@@ -218,7 +218,7 @@ static bool is_worthwhile(enum work work, uint64_t flags)
 {
 	unsigned bit = AT_1K;
 
-	if (works_chosen)
+	if (workloads_chosen)
 		return chosen[work];
 	for (uint64_t size = THOUSAND; size < flags; size *= 10)
 		bit <<= 1;
@@ -280,6 +280,9 @@ static void ask(size_t size, enum work work, enum peer_number peer, unsigned rou
 	json_t *answer;
 
 	if (!driver->running || slow[size][work][peer])
+		return;
+	/* It would take as long once more, to find how long one of them takes at most. */
+	if (work == WORK_LONGEST && slow[size][WORK_INSERT][peer])
 		return;
 	progress(size, work_entries[work].title, round, peer_entries[peer].name);
 	answer = driver_do(driver, peer, work_entries[work].name, results.milliseconds);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * Copyright (c) The flagstore authors
  *
- * table.c: the figures for people: a row for each work and size, and which targets are met. */
+ * table.c: the figures for people: a row for each workload and size, and which targets are met. */
 #include <stdio.h>
 #include <string.h>
 

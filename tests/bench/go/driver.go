@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Copyright (c) The flagstore authors
 //
-// driver.go: what driver.h and workload.h are for peers in C, for those in Go: the same keys, the same works, the same lines in and out.
+// driver.go: what driver.h and workload.h are for peers in C, for those in Go: the same keys, the same workloads, the same lines in and out.
 // A peer's file has the type table, newTable() and the methods that are called here; it is compiled together with this one, so
 // that the compiler knows what it calls. Workers are goroutines of one process.
 package main
@@ -654,7 +654,7 @@ func (w *workload) timeDisturbed(o *outcome, sameLine bool) {
 	o.possible = true
 }
 
-// --------------------------------------------------------------------------------------------------- all works
+// --------------------------------------------------------------------------------------------------- all workloads
 
 func (w *workload) do(work string) (o outcome) {
 	if work == "insert" || work == "longest" {

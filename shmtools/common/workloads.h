@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * Copyright (c) The flagstore authors
  *
- * works.h: what is measured: each work's constant, its name on command lines and in JSON, and what a table calls it. What exactly is
+ * workloads.h: what is measured: each workload's constant, its name on command lines and in JSON, and what a table calls it. What exactly is
  * done stands in workload.h, at the function that does it. */
-#ifndef WORKS_H
-#define WORKS_H
+#ifndef WORKLOADS_H
+#define WORKLOADS_H
 
-#define WORKS(X)                                                                                                       \
+#define WORKLOADS(X)                                                                                                   \
 	X(INSERT, "insert", "insert, from empty")                                                                          \
 	X(LONGEST, "longest", "longest single insert")                                                                     \
 	X(GET, "get", "get hit")                                                                                           \
@@ -31,7 +31,7 @@
 
 enum work {
 #define WORK_NUMBER(name, word, title) WORK_##name,
-	WORKS(WORK_NUMBER)
+	WORKLOADS(WORK_NUMBER)
 #undef WORK_NUMBER
 	WORK_COUNT,
 };
