@@ -173,6 +173,20 @@ int fs_journal_lock(flagstore *store, size_t bytes, struct fs_deadline *deadline
 	return FS_JOURNAL_FULL;
 }
 
+/* The flusher sleeps while there is nothing to write: so the first record behind the tail wakes it. And while nothing is old enough: so does
+ * the one that makes the journal busy. The tail is looked at after the end was moved: whoever moved it there before will see the new end. */
+static void wake_flusher(flagstore *store, uint64_t begin)
+{
+	struct fs_journal *journal = store->journal;
+	uint64_t tail = atomic_load_explicit(&journal->tail, memory_order_relaxed), busy = tail + fs_journal_busy_bytes(store);
+
+	if (tail != begin && (begin >= busy || atomic_load_explicit(&journal->head, memory_order_relaxed) < busy))
+		return;
+	/* seq_cst on both sides: as in fs_wake() */
+	atomic_fetch_add_explicit(&journal->wake, 1, memory_order_seq_cst);
+	fs_futex_wake(&journal->wake);
+}
+
 void fs_journal_unlock(flagstore *store, bool made)
 {
 	struct fs_journal *journal = store->journal;
@@ -184,13 +198,9 @@ void fs_journal_unlock(flagstore *store, bool made)
 	finish(store, made);
 	pthread_mutex_unlock(&journal->mutex);
 	FS_POINT("journal unlocked");
-	/* The flusher sleeps only when there is nothing to write: so the first record behind the tail wakes it. The tail is looked at after the
-	 * end was moved: whoever moved it there before will see the new end. With sync the writer is about to write it himself. */
-	if (made && store->persistence.durability == FLAGSTORE_ASYNC && atomic_load_explicit(&journal->tail, memory_order_relaxed) == begin) {
-		/* seq_cst on both sides: as in fs_wake() */
-		atomic_fetch_add_explicit(&journal->wake, 1, memory_order_seq_cst);
-		fs_futex_wake(&journal->wake);
-	}
+	/* With sync the writer is about to write it himself. */
+	if (made && store->persistence.durability == FLAGSTORE_ASYNC)
+		wake_flusher(store, begin);
 }
 
 int fs_journal_settle(flagstore *store)
@@ -329,7 +339,7 @@ static inline uint64_t take(struct eye *eye)
 bool fs_journal_read(const flagstore *store, uint64_t position, uint64_t end, struct fs_record *record)
 {
 	const struct fs_journal *journal = fs_journal(store);
-	uint64_t about, words[FS_RECORD_WORDS_MAX];
+	uint64_t about;
 	struct eye eye;
 	uint32_t count;
 
@@ -349,16 +359,27 @@ bool fs_journal_read(const flagstore *store, uint64_t position, uint64_t end, st
 	record->deleted = about & FS_RECORD_DELETE;
 	record->more = about & FS_RECORD_MORE;
 	for (uint32_t i = FS_RECORD_WORDS; i < count; i++)
-		words[i - FS_RECORD_WORDS] = take(&eye);
+		record->words[i - FS_RECORD_WORDS] = take(&eye);
 	/* The records from the tail on were not overwritten: pairs with the store of the tail, which comes before it is written over. */
 	fs_acquire_fence();
 	if (atomic_load_explicit(&journal->tail, memory_order_relaxed) > position)
 		return false;
-	record->length = *(unsigned char *)words;
-	if (fs_record_bytes(record->length) != 8 * (size_t)count)
+	return fs_record_bytes(record->length) == 8 * (size_t)count && fs_key_valid(record->key, record->length);
+}
+
+bool fs_journal_has_key(const flagstore *store, uint64_t position, const struct fs_record *record)
+{
+	const struct fs_journal *journal = fs_journal(store);
+	struct eye eye;
+
+	if (!journal)
 		return false;
-	memcpy(record->key, (char *)words + 1, record->length);
-	return fs_key_valid(record->key, record->length);
+	eye = eye_at(store, journal, position + 8 * FS_RECORD_WORDS);
+	/* The length is part of the first word, and what follows the key in the last one is 0, if nothing is damaged. */
+	for (uint32_t i = 0; i < fs_record_bytes(record->length) / 8 - FS_RECORD_WORDS; i++)
+		if (take(&eye) != record->words[i])
+			return false;
+	return true;
 }
 
 /* ---------------------------------------------------------------------------------------------- the flusher's */

@@ -23,8 +23,13 @@ struct fs_record {
 	uint64_t word;    /* slot word after the change */
 	int64_t time_ms;
 	bool deleted, more;
-	uint8_t length;
-	char key[FLAGSTORE_KEY_MAX];
+	union {
+		uint64_t words[FS_RECORD_WORDS_MAX - FS_RECORD_WORDS]; /* as they stand in the ring */
+		struct {
+			uint8_t length;
+			char key[FLAGSTORE_KEY_MAX];
+		};
+	};
 };
 
 /* Bytes that a record of such a key takes. */
@@ -63,6 +68,9 @@ uint64_t fs_journal_end(flagstore *store);
  * overwritten. */
 bool fs_journal_read(const flagstore *store, uint64_t position, uint64_t end, struct fs_record *record);
 
+/* Whether the record at position, which has been read once, has the same key as that one. */
+bool fs_journal_has_key(const flagstore *store, uint64_t position, const struct fs_record *record);
+
 /* LMDB has all changes before position, which the flusher says. */
 void fs_journal_durable(flagstore *store, uint64_t position);
 
@@ -75,6 +83,12 @@ int fs_journal_mend(flagstore *store);
 
 /* Wakes those who wait for changes to be durable, to look again. */
 void fs_flushes_move(flagstore *store);
+
+/* With so many bytes in it, the journal is written before its oldest change is old enough, so that it does not become full. */
+static inline uint64_t fs_journal_busy_bytes(const flagstore *store)
+{
+	return (uint64_t)store->ring_words * 2;
+}
 
 /* The age of the oldest change that LMDB does not have yet, in milliseconds; 0: there is none. For people and for deciding when to flush. */
 int64_t fs_journal_age_ms(const flagstore *store);

@@ -280,17 +280,10 @@ static int take(struct fs_persister *persister, struct fs_disk_use *use, const s
 	flagstore *store = persister->store;
 	uint64_t hash = fs_hash(store->seed, record->key, record->length);
 	struct fs_pending *pending = &persister->pending[hash % FS_PENDING];
-	struct fs_record had;
 	int error = FLAGSTORE_OK;
 
-	if (pending->end && pending->hash == hash) {
-		if (!fs_journal_read(store, pending->position, pending->end, &had))
-			return not_there(store);
-		if (had.length != record->length || memcmp(had.key, record->key, had.length) != 0)
-			error = apply(use, &had);
-	} else if (pending->end) {
+	if (pending->end && !(pending->hash == hash && fs_journal_has_key(store, pending->position, record)))
 		error = apply_pending(store, use, pending);
-	}
 	*pending = (struct fs_pending){hash, record->position, record->end};
 	return error;
 }
@@ -477,37 +470,37 @@ static void sleep_ms(struct fs_persister *persister, int64_t ms)
 		fs_futex_wait(&persister->stop, 0, &limit);
 }
 
-/* Sleeps until there is something to write. */
-static void await_work(struct fs_persister *persister)
-{
-	struct fs_journal *journal = persister->store->journal;
-	uint32_t seen = atomic_load_explicit(&journal->wake, memory_order_seq_cst);
-
-	if (atomic_load_explicit(&journal->head, memory_order_seq_cst) == atomic_load_explicit(&journal->tail, memory_order_relaxed) &&
-	    !atomic_load_explicit(&persister->stop, memory_order_acquire))
-		fs_futex_wait(&journal->wake, seen, &(struct timespec){IDLE_MS / 1000, IDLE_MS % 1000 * 1000000});
-}
-
-static bool is_idle(const flagstore *store)
+static uint64_t pending_bytes(const flagstore *store)
 {
 	const struct fs_journal *journal = store->journal;
+	/* The beginning first: it never passes the end. seq_cst: as in fs_wake() */
+	uint64_t tail = atomic_load_explicit(&journal->tail, memory_order_acquire);
 
-	return atomic_load_explicit(&journal->head, memory_order_relaxed) == atomic_load_explicit(&journal->tail, memory_order_relaxed) &&
-	       !atomic_load_explicit(&journal->reconcile, memory_order_relaxed) && fs_breaker_state(store) == FLAGSTORE_BREAKER_CLOSED;
+	return atomic_load_explicit(&journal->head, memory_order_seq_cst) - tail;
+}
+
+static bool is_late(const flagstore *store)
+{
+	return atomic_load_explicit(&store->journal->reconcile, memory_order_relaxed) || fs_breaker_state(store) != FLAGSTORE_BREAKER_CLOSED ||
+	       pending_bytes(store) >= fs_journal_busy_bytes(store);
+}
+
+/* For how long there is nothing to do, unless the journal's wake says otherwise. */
+static int64_t rest_ms(const flagstore *store)
+{
+	if (is_late(store))
+		return 0;
+	return pending_bytes(store) ? store->persistence.flush_interval_ms - fs_journal_age_ms(store) : IDLE_MS;
 }
 
 static void do_duty(struct fs_persister *persister)
 {
 	flagstore *store = persister->store;
-	int64_t wait;
+	uint32_t seen = atomic_load_explicit(&store->journal->wake, memory_order_seq_cst);
+	int64_t rest = rest_ms(store);
 
-	if (is_idle(store)) {
-		await_work(persister);
-		return;
-	}
-	wait = store->persistence.flush_interval_ms - fs_journal_age_ms(store);
-	if (wait > 0 && fs_breaker_state(store) == FLAGSTORE_BREAKER_CLOSED && !atomic_load_explicit(&store->journal->reconcile, memory_order_relaxed)) {
-		sleep_ms(persister, wait);
+	if (rest > 0 && !atomic_load_explicit(&persister->stop, memory_order_acquire)) {
+		fs_futex_wait(&store->journal->wake, seen, &(struct timespec){rest / 1000, rest % 1000 * 1000000});
 		return;
 	}
 	if (flush_if_free(persister) != FLAGSTORE_OK) {
@@ -546,7 +539,7 @@ void fs_persist_leave(flagstore *store)
 	if (persister->threaded)
 		pthread_join(persister->thread, NULL);
 	/* Perhaps nobody else is there who would. */
-	if (!is_idle(store) && !fs_lost(store))
+	if ((is_late(store) || pending_bytes(store)) && !fs_lost(store))
 		(void)flush_if_free(persister);
 	atomic_store_explicit(&store->entered->persister, NULL, memory_order_relaxed);
 	forget(persister);
@@ -666,10 +659,9 @@ int fs_persist_make_room(flagstore *store)
 
 	while (persister) {
 		uint32_t seen = atomic_load_explicit(&journal->flushes, memory_order_seq_cst);
-		uint64_t used = atomic_load_explicit(&journal->head, memory_order_relaxed) - atomic_load_explicit(&journal->tail, memory_order_relaxed);
 		int result;
 
-		if (used <= (uint64_t)store->ring_words * 4)
+		if (pending_bytes(store) <= (uint64_t)store->ring_words * 4)
 			return FLAGSTORE_OK;
 		result = flush_if_free(persister);
 		/* With an open breaker the journal does not stay full (fs_journal_lock()), or the change is refused. */
