@@ -59,7 +59,9 @@ library_sources = \
 	src/mend.c \
 	src/mend.h \
 	src/mendbucket.c \
+	src/mendheader.c \
 	src/mendheap.c \
+	src/mendshard.c \
 	src/name.c \
 	src/persist.c \
 	src/persist.h \

@@ -15,7 +15,7 @@ static uint64_t offset_of(const struct fs_mend *repair, const void *place)
 	return (uint64_t)((const char *)place - repair->store->map);
 }
 
-void __attribute__((format(printf, 3, 4))) fs_mend_fixed(struct fs_mend *repair, const void *place, const char *format, ...)
+void fs_mend_fixed(struct fs_mend *repair, const void *place, const char *format, ...)
 {
 	char text[160];
 	va_list arguments;

@@ -31,7 +31,8 @@ struct fs_mend {
 };
 
 /* Says what is put right at the place. */
-void __attribute__((format(printf, 3, 4))) fs_mend_fixed(struct fs_mend *repair, const void *place, const char *format, ...);
+void fs_mend_fixed(struct fs_mend *repair, const void *place, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 /* Says what becomes of a flag in a slot. False when what stands in the slot could not be kept: then it must stay there. */
 bool fs_mend_tell_slot(struct fs_mend *repair, enum fs_repair_kind kind, const struct fs_slot *slot, const char *text);
@@ -53,6 +54,13 @@ bool fs_mend_meet(struct fs_mend *repair, fs_line line, uint32_t lines);
 
 /* The flag that stands in the slot is to be found in the end, wherever. */
 void fs_mend_note(struct fs_mend *repair, const struct fs_slot *slot, const char *key, size_t length, bool value);
+
+/* mendheader.c: what stands before and behind the heap. */
+void fs_mend_header(struct fs_mend *repair);
+
+/* mendshard.c: a shard with its table, but for what is free; and, when no flag moves any more, its counts. */
+void fs_mend_shard(struct fs_mend *repair, const struct fs_shard *shard);
+void fs_mend_recount(struct fs_mend *repair, const struct fs_shard *shard);
 
 /* mendbucket.c: a bucket that is in charge of the position, to that depth; and its counts, of which that of its flags is returned. */
 void fs_mend_bucket(struct fs_mend *repair, const struct fs_shard *shard, const struct fs_bucket_view *view, uint64_t position, uint32_t depth);

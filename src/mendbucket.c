@@ -2,8 +2,6 @@
  * Copyright (c) The flagstore authors
  *
  * mendbucket.c: a bucket's slots judged (kept, sealed, or put aside), its tags made from them, and its counts. */
-#include <string.h>
-
 #include "grow.h"
 #include "mend.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * Copyright (c) The flagstore authors
  *
- * repair.c: a damaged table made sound again. Expects all locks. The single steps are in mendbucket.c and mendheap.c.
+ * repair.c: a damaged table made sound again. Expects all locks. Its parts are mendheader.c, mendshard.c, mendbucket.c and
+ * mendheap.c; here what they have noted is put back, and the whole is driven.
  *
  * What is believed is the slot: its check value binds key, hash and incarnation together. All the rest (tags, counts, links, which lines
  * belong to what) is made from slots anew. In this order, so that no block is taken before it is known which are free:
@@ -21,7 +22,6 @@
 #include "repair.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "change.h"
 #include "error.h"
@@ -29,178 +29,11 @@
 #include "journal.h"
 #include "mend.h"
 #include "recover.h"
-#include "redo.h"
-#include "seat.h"
 #include "section.h"
 #include "sigbus.h"
 #include "worker.h"
 
-/* -------------------------------------------------------------------------------------------------- directories */
-
-/* How many entries, from the first on, the bucket word is right for: all that it says, or as many as agree. */
-static uint32_t agreeing(const _Atomic uint64_t *directory, uint32_t first, uint32_t above, uint64_t word, uint32_t *depth)
-{
-	for (*depth = fs_dir_depth(word); *depth < above; ++*depth) {
-		uint32_t span = 1u << (above - *depth), i = 1;
-
-		while (i < span && atomic_load_explicit(&directory[first + i], memory_order_relaxed) == word)
-			i++;
-		if (i == span)
-			return span;
-	}
-	return 1;
-}
-
-/* Marks an entry that leads nowhere: it gets a fresh bucket when blocks can be taken. */
-static void cut_out(struct fs_mend *repair, const _Atomic uint64_t *entry)
-{
-	fs_mend_fixed(repair, entry, "a directory entry led nowhere, or to what is something else's");
-	atomic_store_explicit((_Atomic uint64_t *)fs_writable(repair->store, entry), 0, memory_order_release);
-}
-
-/* One bucket with all its entries; returns how many these are. */
-static uint32_t mend_entry(struct fs_mend *repair, const struct fs_shard *shard, const _Atomic uint64_t *directory, uint32_t first, uint32_t above)
-{
-	uint64_t word = atomic_load_explicit(&directory[first], memory_order_relaxed), right, growths, count;
-	struct fs_bucket_view view;
-	uint32_t depth, span;
-
-	if (!word || fs_dir_depth(word) > above || (first & ((1u << (above - fs_dir_depth(word))) - 1)) ||
-	    !fs_bucket_view(repair->store, word, &view) || !fs_mend_meet(repair, fs_dir_line(word), fs_kind_lines(FS_KIND_BUCKET + fs_dir_class(word)))) {
-		cut_out(repair, &directory[first]);
-		return 1;
-	}
-	span = agreeing(directory, first, above, word, &depth);
-	count = word >> FS_WORD_COUNT_SHIFT;
-	right = (word & ~(UINT64_C(0x1f) << FS_WORD_DEPTH_SHIFT)) | (uint64_t)depth << FS_WORD_DEPTH_SHIFT;
-	if (!count)
-		right |= UINT64_C(1) << FS_WORD_COUNT_SHIFT;
-	growths = atomic_load_explicit(&shard->growths, memory_order_relaxed);
-	if (count > growths + 1)
-		fs_mend_set64(repair, &shard->growths, count - 1, "the shard's count of growths");
-	for (uint32_t i = 0; i < span && right != word; i++)
-		fs_mend_set64(repair, &directory[first + i], right, "a bucket word");
-	fs_mend_bucket(repair, shard, &view, (uint64_t)first << (32 - above), depth);
-	return span;
-}
-
-static void mend_table(struct fs_mend *repair, const struct fs_shard *shard)
-{
-	uint64_t word = fs_directory_word(shard), right;
-	uint32_t depth = fs_dir_depth(word), lines;
-	const _Atomic uint64_t *directory = word ? fs_directory(repair->store, word) : NULL;
-
-	if (!word)
-		return;
-	lines = directory ? fs_kind_lines(fs_directory_kind(depth)) : 0;
-	if (!directory || !fs_mend_meet(repair, fs_dir_line(word), lines)) {
-		fs_mend_set64(repair, &shard->directory, 0, "the directory word, which led nowhere,");
-		return;
-	}
-	right = (uint64_t)(depth + 1) << FS_WORD_COUNT_SHIFT | (uint64_t)depth << FS_WORD_DEPTH_SHIFT | fs_dir_line(word);
-	fs_mend_set64(repair, &shard->directory, right, "the directory word");
-	fs_mend_zero(repair, directory + (1u << depth), (const char *)directory + (size_t)lines * FS_LINE, "directory");
-	for (uint32_t first = 0; first < 1u << depth;)
-		first += mend_entry(repair, shard, directory, first, depth);
-}
-
-/* -------------------------------------------------------------------------------------------- shards and header */
-
-static void mend_redo(struct fs_mend *repair, const struct fs_shard *shard)
-{
-	fs_block block = atomic_load_explicit(&shard->redo, memory_order_relaxed);
-	uint32_t room;
-	const struct fs_redo *redo = fs_redo_of(repair->store, shard, &room);
-
-	if (!block)
-		return;
-	if (!redo || block != fs_block_make(fs_block_line(block), fs_block_kind(block)) ||
-	    !fs_mend_meet(repair, fs_block_line(block), fs_kind_lines(fs_block_kind(block)))) {
-		fs_mend_set64(repair, &shard->redo, 0, "the redo record, which led nowhere,");
-		return;
-	}
-	FS_MEND_ZERO(repair, redo, reserved, "redo record");
-	if (atomic_load_explicit(&redo->committed, memory_order_relaxed) > 1 || atomic_load_explicit(&redo->count, memory_order_relaxed) > room) {
-		fs_mend_set32(repair, &redo->committed, 0, "whether the redo record was committed");
-		fs_mend_set32(repair, &redo->count, 0, "the redo record's count");
-	}
-}
-
-/* With the lock, which was not left by a dead one: nothing is under way, whatever the notes say. */
-static void mend_words(struct fs_mend *repair, const struct fs_shard *shard)
-{
-	uint32_t wanted = atomic_load_explicit(&shard->wanted, memory_order_relaxed);
-
-	FS_MEND_ZERO(repair, shard, line0, "shard");
-	FS_MEND_ZERO(repair, shard, line2, "shard");
-	FS_MEND_ZERO(repair, shard, line3, "shard");
-	fs_mend_set32(repair, &shard->phase, FS_IDLE, "what was under way");
-	fs_mend_set32(repair, &shard->batch, 0, "the batch under way");
-	fs_mend_set64(repair, &shard->claim, 0, "the block that was being taken");
-	fs_mend_set32(repair, &shard->wanted, wanted & (FS_WANTED_SHARD | FS_WANTED_ANY), "what is waited for");
-	if (!fs_mark_can_be(repair->store, atomic_load_explicit(&shard->holder, memory_order_relaxed)))
-		fs_mend_set64(repair, &shard->holder, 0, "the last holder of the lock");
-	if (!fs_mark_can_be(repair->store, atomic_load_explicit(&shard->left, memory_order_relaxed) & ~FS_MARK_LOCKED))
-		fs_mend_set64(repair, &shard->left, 0, "the last that wrote");
-}
-
-
-
-static void recount_shard(struct fs_mend *repair, const struct fs_shard *shard)
-{
-	struct fs_walk walk = {0, 0};
-	struct fs_bucket_view view;
-	uint64_t word;
-	uint32_t live = 0;
-
-	while (fs_next_bucket(repair->store, fs_directory_word(shard), &walk, &word))
-		if (word && fs_bucket_view(repair->store, word, &view))
-			live += fs_mend_count(repair, &view);
-	fs_mend_set32(repair, &shard->live, live, "the shard's count of flags");
-}
-
-static void mend_header(struct fs_mend *repair)
-{
-	flagstore *store = repair->store;
-	const struct fs_header *header = fs_header(store);
-	uint32_t room = atomic_load_explicit(&header->room, memory_order_relaxed), state = atomic_load_explicit(&header->state, memory_order_relaxed);
-	const struct fs_seat *seat;
-
-	repair->shard = UINT32_MAX;
-	FS_MEND_ZERO(repair, header, line2, "header");
-	FS_MEND_ZERO(repair, header, line3, "header");
-	FS_MEND_ZERO(repair, header, line4, "header");
-	FS_MEND_ZERO(repair, header, line5, "header");
-	FS_MEND_ZERO(repair, header, rest, "header");
-	fs_mend_zero(repair, fs_worker_entry(store, store->constants.workers), store->map + (size_t)store->heap_start * FS_LINE, "gap before the heap");
-	if (state != FS_READY && state != FS_RETIRED)
-		fs_mend_set32(repair, &header->state, FS_READY, "the segment's state");
-	if (room < atomic_load_explicit(&store->room, memory_order_relaxed) || room > store->max_lines || room % FS_PAGE_LINES)
-		fs_mend_set32(repair, &header->room, atomic_load_explicit(&store->room, memory_order_relaxed), "the room that the header says there is");
-	for (uint32_t i = 0; i < store->constants.workers; i++) {
-		const struct fs_worker *entry = fs_worker_entry(store, i);
-
-		FS_MEND_ZERO(repair, entry, padding, "worker entry");
-		if (atomic_load_explicit(&entry->pid, memory_order_relaxed) > INT32_MAX)
-			fs_mend_set64(repair, &entry->pid, 0, "a worker's process");
-		if (atomic_load_explicit(&entry->uid, memory_order_relaxed) > UINT32_MAX)
-			fs_mend_set64(repair, &entry->uid, UINT32_MAX, "a worker's user");
-		if (atomic_load_explicit(&entry->command[FS_COMMAND_WORDS - 1], memory_order_relaxed) >> 56)
-			fs_mend_set64(repair, &entry->command[FS_COMMAND_WORDS - 1],
-			      atomic_load_explicit(&entry->command[FS_COMMAND_WORDS - 1], memory_order_relaxed) << 8 >> 8, "a worker's command");
-	}
-	for (uint32_t i = 0; (seat = fs_seat_at(store, i)); i++) {
-		uint64_t owner = atomic_load_explicit(&seat->owner, memory_order_relaxed);
-
-		FS_MEND_ZERO(repair, seat, line0, "seat");
-		if (owner & ~FS_OWNER_MASK || !fs_mark_can_be(store, owner))
-			fs_mend_set64(repair, &seat->owner, 0, "a seat's owner");
-		if ((atomic_load_explicit(&seat->activity, memory_order_relaxed) & 0xff) > FLAGSTORE_SYNCING)
-			fs_mend_set64(repair, &seat->activity, FLAGSTORE_IDLE, "what a seat's thread does");
-	}
-}
-
-/* ---------------------------------------------------------------------------------------------------- insertion */
+/* ------------------------------------------------------------------------------------------- what is put back */
 
 static void tell_noted(struct fs_mend *repair, enum fs_repair_kind kind, const struct fs_mend_noted *noted, const char *text)
 {
@@ -316,12 +149,10 @@ static void mend_all(struct fs_mend *repair)
 {
 	const flagstore *store = repair->store;
 
-	mend_header(repair);
+	fs_mend_header(repair);
 	for (uint32_t i = 0; i < store->constants.shards; i++) {
 		repair->shard = i;
-		mend_words(repair, &store->shards[i]);
-		mend_table(repair, &store->shards[i]);
-		mend_redo(repair, &store->shards[i]);
+		fs_mend_shard(repair, &store->shards[i]);
 	}
 	for (uint32_t i = 0; i < store->constants.shards; i++) {
 		repair->shard = i;
@@ -339,7 +170,7 @@ static void mend_all(struct fs_mend *repair)
 	}
 	for (uint32_t i = 0; i < store->constants.shards; i++) {
 		repair->shard = i;
-		recount_shard(repair, &store->shards[i]);
+		fs_mend_recount(repair, &store->shards[i]);
 	}
 }
 
