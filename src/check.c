@@ -116,7 +116,7 @@ static void check_lines(struct fs_check *check)
 	/* Nobody took a block meanwhile, so every block was where it was met. */
 	if (atomic_load_explicit(&header->heap, memory_order_relaxed) == check->heap && used != check->lines)
 		fs_check_find(check, "room", &header->heap, "%llu lines of the heap are handed out, and %llu are part of something",
-		     (unsigned long long)used, (unsigned long long)check->lines);
+		              (unsigned long long)used, (unsigned long long)check->lines);
 }
 
 int fs_check(flagstore *store, const struct fs_checking *how, flagstore_found *found, void *argument, uint64_t *findings, uint32_t *skipped)

@@ -44,7 +44,7 @@ static void describe_slot(struct fs_check *check, struct fs_check_finding *findi
 	finding->writer = flag.writer;
 }
 
-void __attribute__((format(printf, 4, 5))) fs_check_find(struct fs_check *check, const char *kind, const void *place, const char *format, ...)
+void fs_check_find(struct fs_check *check, const char *kind, const void *place, const char *format, ...)
 {
 	struct fs_check_finding *finding;
 	va_list arguments;

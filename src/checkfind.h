@@ -25,7 +25,7 @@ struct fs_check_range {
 
 struct fs_check {
 	flagstore *store;
-	uint8_t *met;          /* a bit a line: part of something */
+	uint8_t *met;                  /* a bit a line: part of something */
 	struct fs_check_range *ranges; /* met in this look, to be taken back if it does not count */
 	size_t ranges_count, ranges_room;
 	struct fs_check_finding *kept;
@@ -41,7 +41,8 @@ struct fs_check {
 };
 
 /* Notes that something is wrong at the place. */
-void __attribute__((format(printf, 4, 5))) fs_check_find(struct fs_check *check, const char *kind, const void *place, const char *format, ...);
+void fs_check_find(struct fs_check *check, const char *kind, const void *place, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
 
 /* Notes that a block is part of something; it must not be part of anything else. False when it is, or can't be: then what is in it has
  * been looked at, or means nothing. The caller has checked that the lines exist. */

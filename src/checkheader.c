@@ -8,7 +8,6 @@
 #include "guard.h"
 #include "persist.h"
 #include "seat.h"
-#include "worker.h"
 
 static bool has_boot_id(const struct fs_header *header)
 {
@@ -79,10 +78,10 @@ static void check_persistence(struct fs_check *check)
 	next = atomic_load_explicit(&journal->next, memory_order_acquire);
 	if (durable > head || tail > head || head > next || next % 8 || head % 8 || tail % 8)
 		fs_check_find(check, "journal", journal, "the journal's positions are out of order: durable %llu, beginning %llu, end %llu, next %llu",
-		     (unsigned long long)durable, (unsigned long long)tail, (unsigned long long)head, (unsigned long long)next);
+		              (unsigned long long)durable, (unsigned long long)tail, (unsigned long long)head, (unsigned long long)next);
 	else if (head - tail > (uint64_t)store->ring_words * 8)
 		fs_check_find(check, "journal", journal, "the journal has %llu bytes, and room for %llu", (unsigned long long)(head - tail),
-		     (unsigned long long)store->ring_words * 8);
+		              (unsigned long long)store->ring_words * 8);
 }
 
 static void check_fixed_part(struct fs_check *check)
@@ -100,7 +99,7 @@ static void check_fixed_part(struct fs_check *check)
 	check_persistence(check);
 	FS_CHECK_UNUSED(check, "header", header, rest, "header");
 	fs_check_zero(check, "header", fs_worker_entry(store, store->constants.workers), store->map + (size_t)store->heap_start * FS_LINE,
-	           "gap before the heap");
+	              "gap before the heap");
 	if (state != FS_READY && state != FS_RETIRED)
 		fs_check_find(check, "header", &header->state, "the segment's state is %u", state);
 	if (atomic_load_explicit(&header->pid_namespace, memory_order_relaxed) > UINT32_MAX)

@@ -2,15 +2,11 @@
  * Copyright (c) The flagstore authors
  *
  * checkshard.c: a shard's invariants: what stands in its slots, tags, buckets, directory, free lists, redo record and words. */
-#include <string.h>
-
 #include "checkfind.h"
 #include "lock.h"
 #include "recover.h"
 #include "redo.h"
 #include "seat.h"
-#include "undertaking.h"
-#include "worker.h"
 
 /* --------------------------------------------------------------------------------------------------- slots */
 
@@ -139,10 +135,10 @@ static uint32_t check_bucket(struct fs_check *check, const struct bucket_at *at)
 	fs_check_zero(check, "bucket", (const char *)bucket->tags + at->view.count, at->view.slots, "bucket");
 	if (atomic_load_explicit(&bucket->live, memory_order_relaxed) != live)
 		fs_check_find(check, "count", bucket, "the bucket has %u flags, and its count says %u", live,
-		     atomic_load_explicit(&bucket->live, memory_order_relaxed));
+		              atomic_load_explicit(&bucket->live, memory_order_relaxed));
 	if (atomic_load_explicit(&bucket->occupied, memory_order_relaxed) != occupied)
 		fs_check_find(check, "count", bucket, "the bucket has %u tags in use, and its count says %u", occupied,
-		     atomic_load_explicit(&bucket->occupied, memory_order_relaxed));
+		              atomic_load_explicit(&bucket->occupied, memory_order_relaxed));
 	return live;
 }
 
@@ -170,7 +166,7 @@ static void check_replacements(struct fs_check *check, const struct fs_shard *sh
 		fs_check_find(check, "directory", shard, "the directory word does not have the count or the class that belongs to its depth");
 	if (entry && growths < most - 1 && (count == 0 || count > growths + 1))
 		fs_check_find(check, "directory", entry, "a bucket word has been replaced %llu times, and its shard has seen %llu growths",
-		     (unsigned long long)count, (unsigned long long)growths);
+		              (unsigned long long)count, (unsigned long long)growths);
 }
 
 static void check_table(struct fs_check *check, const struct fs_shard *shard)
@@ -196,7 +192,7 @@ static void check_table(struct fs_check *check, const struct fs_shard *shard)
 
 		if (!word || !fs_bucket_view(store, word, &at.view)) {
 			fs_check_find(check, "bucket", &directory[position >> (32 - above)], "the bucket word of directory entry %llu leads nowhere",
-			     (unsigned long long)(position >> (32 - above)));
+			              (unsigned long long)(position >> (32 - above)));
 			continue;
 		}
 		check_entries(check, directory, above, position, word);
@@ -206,7 +202,7 @@ static void check_table(struct fs_check *check, const struct fs_shard *shard)
 	}
 	if (atomic_load_explicit(&shard->live, memory_order_relaxed) != live)
 		fs_check_find(check, "count", shard, "the shard has %u flags, and its count says %u", live,
-		     atomic_load_explicit(&shard->live, memory_order_relaxed));
+		              atomic_load_explicit(&shard->live, memory_order_relaxed));
 }
 
 /* A handle that was made long ago may still look at a slot of a free bucket: none must live. */
@@ -266,7 +262,7 @@ static void check_redo(struct fs_check *check, const struct fs_shard *shard)
 	FS_CHECK_UNUSED(check, "room", redo, reserved, "redo record");
 	if (atomic_load_explicit(&redo->committed, memory_order_relaxed) > 1 || atomic_load_explicit(&redo->count, memory_order_relaxed) > room)
 		fs_check_find(check, "room", redo, "the redo record says that %u changes were committed (%u), and has room for %u",
-		     atomic_load_explicit(&redo->count, memory_order_relaxed), atomic_load_explicit(&redo->committed, memory_order_relaxed), room);
+		              atomic_load_explicit(&redo->count, memory_order_relaxed), atomic_load_explicit(&redo->committed, memory_order_relaxed), room);
 }
 
 /* What the lock's owner, who is gone or is we, does not change: the words that the C library set when the lock was made. */
@@ -280,7 +276,6 @@ static void check_mutex(struct fs_check *check, const struct fs_shard *shard)
 		fs_check_find(check, "lock", &shard->mutex, "the lock is not of the kind that it was made");
 	pthread_mutex_destroy(&made);
 }
-
 
 static void check_shard_words(struct fs_check *check, const struct fs_shard *shard)
 {
