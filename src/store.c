@@ -326,9 +326,12 @@ HERE bool write_usual(flagstore *store, const char *bytes, size_t length, struct
 		return false;
 	hash = fs_hash_usual(&store->salt, bytes, length);
 	outcome = fs_find_usual(store, (struct fs_key){bytes, length, hash}, &found);
-	if (outcome == FS_MISSING)
-		fs_expect_insert(store, hash);
-	if (outcome == FS_UNUSUAL || fs_word_state(found.word) != FS_LIVE || fs_rule_apply(&rule, true, found.word, effect))
+	if (__builtin_expect(outcome == FS_UNUSUAL || fs_word_state(found.word) != FS_LIVE, 0)) {
+		if (outcome == FS_MISSING)
+			fs_expect_insert(store, hash);
+		return false;
+	}
+	if (fs_rule_apply(&rule, true, found.word, effect))
 		return false;
 	if (effect->action == FS_KEEP)
 		return true;
