@@ -41,10 +41,10 @@
 	X(BOOT, "header: boot id", 256, 0, 168, "another digit is a boot id, too")                                        \
 	X(NAMESPACE, "header: PID namespace", 64, 0, 32, "any number may be one")                                         \
 	X(FUTEX, "header, shard: futex words", 64, 0, 0, "any number may be one")                                         \
-	X(TAIL_ROOM, "header: room of seats, conflicts, shadows", 96, 95, TAIL_ROOM_FOUND, ROOM_WHY)                                          \
+	X(TAIL_ROOM, "header: room of what is behind the heap", 128, 126, TAIL_ROOM_FOUND, ROOM_WHY)                       \
 	X(NEXT_WORKER, "header: next worker, next seat, standing", 96, 0, 0, "any number may be one")                     \
 	X(GUARD, "header: guard and its counts", 320, 0, 45, "any mode, time and count that can be")                       \
-	X(UNUSED, "unused bytes of header, shard, worker, gap", 60416, 0, 60416, "")                                      \
+	X(UNUSED, "unused bytes of header, shard, worker, gap", 60384, 0, 60384, "")                                      \
 	X(DIRECTORY_WORD, "shard: directory word", 64, 0, 64, "")                                                         \
 	X(WANTED, "shard: wishes", 32, 0, 30, "anybody may wish")                                                         \
 	X(LOCK, "shard: lock, words that change", 256, 0, 0, "who holds it can't be told without holding it")             \
@@ -83,11 +83,11 @@
 /* A store that is attached knows how much room there was; the file alone does not tell, since a copy has holes in its place. */
 #ifdef FLAGSTORE_INSPECT
 #define ROOM_FOUND 25
-#define TAIL_ROOM_FOUND 93
+#define TAIL_ROOM_FOUND 125
 #define ROOM_WHY "a file, which may be a copy, has holes there"
 #else
 #define ROOM_FOUND 32
-#define TAIL_ROOM_FOUND 96
+#define TAIL_ROOM_FOUND 128
 #define ROOM_WHY ""
 #endif
 
@@ -225,6 +225,7 @@ static void paint_header(void)
 	PAINT(header()->seat_room, TAIL_ROOM);
 	PAINT(header()->conflict_room, TAIL_ROOM);
 	PAINT(header()->shadow_room, TAIL_ROOM);
+	PAINT(header()->journal_room, TAIL_ROOM);
 	PAINT(header()->next_worker, NEXT_WORKER);
 	PAINT(header()->next_seat, NEXT_WORKER);
 	PAINT(header()->standing, NEXT_WORKER);
