@@ -550,7 +550,7 @@ struct flagstore_persistence {
 	uint64_t longest_commit_ns;
 	uint64_t under_way_ns;      /* whoever writes has made no progress for so long; 0: nobody does */
 	uint32_t waiting;           /* threads that wait for their change to be durable */
-	int64_t failed_ms;          /* when writing failed last, since 1970; 0: never */
+	int64_t failed_ms;          /* when writing failed last, or was slower than the limit, since 1970; 0: never */
 	char failure[192];          /* how, NUL-terminated; untrusted bytes */
 	int breaker;                /* enum flagstore_breaker_state */
 	bool forced;                /* kept open by flagstore_force_breaker() */

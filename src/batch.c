@@ -168,6 +168,7 @@ struct commit {
 	uint32_t first_shard;
 	bool *entered;  /* by shard */
 	struct fs_deadline deadline;
+	int64_t now_ms; /* of all changes */
 	size_t changed;
 };
 
@@ -429,7 +430,6 @@ static size_t journal_bytes(const struct commit *commit)
 /* All records are one change: the flusher never cuts between them. */
 static void write_journal(struct commit *commit)
 {
-	int64_t now_ms = fs_now_ms();
 	uint32_t left = 0;
 
 	if (!commit->store->journal)
@@ -440,7 +440,7 @@ static void write_journal(struct commit *commit)
 		return;
 	for (uint32_t i = 0; i < commit->count; i++)
 		if (is_journaled(&commit->items[i]))
-			fs_journal_write(commit->store, commit->items[i].slot, commit->items[i].after, now_ms, --left > 0);
+			fs_journal_write(commit->store, commit->items[i].slot, commit->items[i].after, commit->now_ms, --left > 0);
 	fs_journal_intend_batch(commit->store, commit->first_shard);
 }
 
@@ -449,7 +449,6 @@ static void write_journal(struct commit *commit)
 static void apply(struct commit *commit)
 {
 	flagstore *store = commit->store;
-	int64_t now_ms = fs_now_ms();
 
 	for (uint32_t i = 0; i < commit->count; i++) {
 		struct item *item = &commit->items[i];
@@ -464,11 +463,11 @@ static void apply(struct commit *commit)
 		}
 		changed = fs_word_changes(item->after) != fs_word_changes(item->before);
 		if (changed)
-			fs_slot_stamp(store, fs_writable(store, item->slot), item->after, now_ms);
+			fs_slot_stamp(store, fs_writable(store, item->slot), item->after, commit->now_ms);
 		fs_redo_apply(store, item->slot, item->before, item->after);
 		if (changed)
 			fs_event_change(store, item->slot, fs_change_what(item->exists ? FLAGSTORE_FLIP : FLAGSTORE_DELETE, item->shard, true),
-			                item->before, item->after, now_ms);
+			                item->before, item->after, commit->now_ms);
 		if (!item->exists)
 			fs_bury(store, shard, item->slot);
 	}
@@ -483,6 +482,7 @@ static int carry_out(struct commit *commit)
 	uint32_t room;
 	int error = look_up(commit);
 
+	commit->now_ms = fs_now_ms();
 	if (!error)
 		error = make_room(commit);
 	if (error)

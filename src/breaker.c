@@ -55,12 +55,15 @@ static void open_it(flagstore *store)
 	enum flagstore_breaker_state from = fs_breaker_state(store);
 	uint64_t pause = atomic_load_explicit(&journal->retry_pause_ms, memory_order_relaxed);
 
+	/* Somebody else was faster: the pause is his. */
+	if (from == FLAGSTORE_BREAKER_OPEN)
+		return;
 	pause = from == FLAGSTORE_BREAKER_HALF_OPEN ? pause * 2 : PAUSE_MIN_MS;
 	pause = pause < PAUSE_MIN_MS ? PAUSE_MIN_MS : pause > PAUSE_MAX_MS ? PAUSE_MAX_MS : pause;
 	atomic_store_explicit(&journal->retry_pause_ms, pause, memory_order_relaxed);
 	/* Before the state: who sees it open sees when to try. */
 	atomic_store_explicit(&journal->retry_ns, fs_monotonic_ns() + pause * 1000000, memory_order_relaxed);
-	if (from != FLAGSTORE_BREAKER_OPEN && turn(store, from, FLAGSTORE_BREAKER_OPEN) && from == FLAGSTORE_BREAKER_CLOSED)
+	if (turn(store, from, FLAGSTORE_BREAKER_OPEN) && from == FLAGSTORE_BREAKER_CLOSED)
 		atomic_fetch_add_explicit(&journal->trips, 1, memory_order_relaxed);
 	/* Those who wait for a commit look at the state. */
 	fs_flushes_move(store);
@@ -166,12 +169,11 @@ static bool passes_a_limit(const flagstore *store)
 }
 
 /* A try that fails opens at once. */
-static void judge(flagstore *store, bool success)
+static bool is_to_open(const flagstore *store, bool success)
 {
 	enum flagstore_breaker_state state = fs_breaker_state(store);
 
-	if (state == FLAGSTORE_BREAKER_HALF_OPEN ? !success : state == FLAGSTORE_BREAKER_CLOSED && passes_a_limit(store))
-		open_it(store);
+	return state == FLAGSTORE_BREAKER_HALF_OPEN ? !success : state == FLAGSTORE_BREAKER_CLOSED && passes_a_limit(store);
 }
 
 void fs_breaker_note_failure(flagstore *store, const char *sentence)
@@ -188,10 +190,13 @@ void fs_breaker_note_failure(flagstore *store, const char *sentence)
 /* LMDB says nothing of what takes too long. */
 static void note_slowness(flagstore *store, const char *what, uint64_t ms)
 {
+	const char *directory = store->persistence.directory;
+	size_t length = strlen(directory);
 	char sentence[FS_FAILURE_TEXT];
 
+	/* Of a long path the end, which tells more. */
 	snprintf(sentence, sizeof sentence, "%.40s %llu ms, and the limit is %u ms: %.80s", what, (unsigned long long)ms,
-	         atomic_load_explicit(&store->journal->limit_ms, memory_order_relaxed), store->persistence.directory);
+	         atomic_load_explicit(&store->journal->limit_ms, memory_order_relaxed), length > 80 ? directory + length - 80 : directory);
 	fs_breaker_note_failure(store, sentence);
 }
 
@@ -212,10 +217,12 @@ void fs_breaker_committed(flagstore *store, bool success, uint64_t took_ns)
 		if (took_ns > atomic_load_explicit(&journal->longest_commit_ns, memory_order_relaxed))
 			atomic_store_explicit(&journal->longest_commit_ns, took_ns, memory_order_relaxed);
 	}
+	/* Before the state, with which a refused change says it. */
 	if (success && slow)
 		note_slowness(store, "a commit took", took_ns / 1000000);
 	/* A try that is slow has not shown that the disk is well. */
-	judge(store, success && !slow);
+	if (is_to_open(store, success && !slow))
+		open_it(store);
 }
 
 void fs_breaker_opened(flagstore *store, bool success)
@@ -224,7 +231,8 @@ void fs_breaker_opened(flagstore *store, bool success)
 
 	add(&slice->opens, true);
 	add(&slice->open_failures, !success);
-	judge(store, success);
+	if (is_to_open(store, success))
+		open_it(store);
 }
 
 bool fs_breaker_watch(flagstore *store)

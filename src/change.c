@@ -51,7 +51,7 @@ bool fs_flip(flagstore *store, uint64_t hash, const struct fs_found *found, bool
 	if (fs_word_state(word) != FS_LIVE)
 		return false;
 	now_ms = fs_now_ms();
-	if (store->journal && !fs_journal_intend(store, found->slot, next, now_ms))
+	if (store->journal && !fs_journal_intend_flip(store, found, next, now_ms))
 		return false;
 	/* The whole word is compared, incarnation and state included: nothing but the flag that was found, unfrozen, is changed.
 	 * seq_cst: the release part pairs with the readers' acquire loads, the total order with that of wanted in fs_wake(). */

@@ -16,12 +16,11 @@ bool fs_flip(flagstore *store, uint64_t hash, const struct fs_found *found, bool
 /* The same for a flag that was found LIVE, by a thread that has entered the store and is in no write section; site is where it called the
  * library. What is seldom to be done is left to the other one: false, too, when the store was attached without locking. */
 static inline __attribute__((always_inline)) bool fs_flip_usual(flagstore *store, uint32_t shard, struct fs_found found, bool value,
-                                                                const void *site)
+                                                                int64_t now_ms, const void *site)
 {
 	struct fs_slot *slot = fs_writable(store, found.slot);
 	uint64_t before = found.word, next = fs_word_next(before, value), what = fs_flip_what(shard);
 	fs_line line = fs_line_of(store, found.slot);
-	int64_t now_ms;
 
 	/* A damaged table may lead a read to what is not of the heap (find.h); no change goes there. */
 	if (__builtin_expect(store->unlocked || line < store->heap_start, 0))
@@ -30,7 +29,6 @@ static inline __attribute__((always_inline)) bool fs_flip_usual(flagstore *store
 	if (!atomic_compare_exchange_strong_explicit(&slot->word, &before, next, memory_order_seq_cst, memory_order_relaxed))
 		return false;
 	FS_POINT("flipped");
-	now_ms = fs_now_ms();
 	fs_slot_stamp(store, slot, next, now_ms);
 	if (__builtin_expect(fs_guard_audits(store), 0)) {
 		fs_thread.site = site;

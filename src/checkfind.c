@@ -112,15 +112,9 @@ bool fs_check_meet(struct fs_check *check, fs_line line, uint32_t lines, const c
 	return false;
 }
 
-/* Later versions may use what is unused now, with a feature bit that says so. */
-static bool knows_all(const flagstore *store)
-{
-	return !store->constants.feature_compatible && !store->constants.feature_read_only;
-}
-
 void fs_check_zero(struct fs_check *check, const char *kind, const void *from, const void *to, const char *what)
 {
-	for (const char *byte = from; byte < (const char *)to && knows_all(check->store); byte++) {
+	for (const char *byte = from; byte < (const char *)to && fs_knows_all(check->store); byte++) {
 		if (__atomic_load_n(byte, __ATOMIC_RELAXED)) {
 			check->cause = "a store that bypassed the library: it writes nothing there";
 			fs_check_find(check, kind, byte, "a byte of the %s that is unused is not 0", what);

@@ -60,16 +60,6 @@ static void see_to_forks(void)
 	(void)pthread_atfork(lock_disks, unlock_disks, unlock_disks);
 }
 
-const char *fs_disk_version(void)
-{
-	static _Thread_local char text[32];
-	int major, minor, patch;
-
-	(void)mdb_version(&major, &minor, &patch);
-	snprintf(text, sizeof text, "%d.%d.%d", major, minor, patch);
-	return text;
-}
-
 static bool must_stay_open(void)
 {
 	int major, minor, patch;

@@ -78,7 +78,4 @@ int fs_disk_next(struct fs_disk_use *use, bool *exists, const char **key, size_t
 /* Deletes the one that fs_disk_next() gave. */
 int fs_disk_delete_here(struct fs_disk_use *use);
 
-/* The version of LMDB that runs, "0.9.24". */
-const char *fs_disk_version(void);
-
 #endif

@@ -113,17 +113,20 @@ static void clean(flagstore *store, const struct fs_bucket_view *view)
 }
 
 /* A bucket that is free and somewhat larger takes no room, and lasts longer, than one that is cut off the heap. */
-static uint32_t class_at_hand(const struct fs_shard *shard, uint32_t class)
+static uint32_t class_at_hand(const flagstore *store, const struct fs_shard *shard, uint32_t class)
 {
-	for (uint32_t i = class; i < FS_BUCKET_CLASSES && fs_bucket_classes[i].slots * 2 <= fs_bucket_classes[class].slots * 3; i++)
-		if (atomic_load_explicit(&shard->free[FS_KIND_BUCKET + i], memory_order_relaxed))
+	for (uint32_t i = class; i < FS_BUCKET_CLASSES && fs_bucket_classes[i].slots * 2 <= fs_bucket_classes[class].slots * 3; i++) {
+		fs_line head = atomic_load_explicit(&shard->free[FS_KIND_BUCKET + i], memory_order_relaxed);
+
+		if (head && fs_at(store, head, fs_bucket_classes[i].lines))
 			return i;
+	}
 	return class;
 }
 
 static int take_bucket(flagstore *store, struct fs_shard *shard, uint32_t least, uint32_t index, struct fs_bucket_view *view)
 {
-	uint32_t class = class_at_hand(shard, least);
+	uint32_t class = class_at_hand(store, shard, least);
 	fs_block block;
 	int error = fs_block_take(store, shard, FS_KIND_BUCKET + class, index, &block);
 
@@ -243,6 +246,7 @@ static int found(flagstore *store, struct fs_shard *shard)
 		fs_undertaking_resolve(store, shard);
 		return error ? error : fs_fail(FLAGSTORE_ECORRUPT, "segment %s: a free directory does not exist", store->path);
 	}
+	/* Nothing is somewhat larger than the smallest (class_at_hand()). */
 	atomic_store_explicit((_Atomic uint64_t *)fs_writable(store, directory),
 	                      fs_dir_word(0, fs_line_of(store, view.bucket), 0, 0), memory_order_relaxed);
 	FS_POINT("directory founded");

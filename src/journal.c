@@ -174,7 +174,8 @@ int fs_journal_lock(flagstore *store, size_t bytes, struct fs_deadline *deadline
 }
 
 /* The flusher sleeps while there is nothing to write: so the first record behind the tail wakes it. And while nothing is old enough: so does
- * the one that makes the journal busy. The tail is looked at after the end was moved: whoever moved it there before will see the new end. */
+ * the one that makes the journal busy. The tail is looked at after the end was moved, with the unlock, a full barrier, in between: whoever
+ * moved it there before will see the new end. */
 static void wake_flusher(flagstore *store, uint64_t begin)
 {
 	struct fs_journal *journal = store->journal;
@@ -461,6 +462,6 @@ int64_t fs_journal_age_ms(const flagstore *store)
 
 	if (!journal || atomic_load_explicit(&journal->head, memory_order_acquire) == tail || !fs_journal_read(store, tail, UINT64_MAX, &record))
 		return 0;
-	age = fs_now_ms() - record.time_ms;
+	age = (int64_t)((uint64_t)fs_now_ms() - (uint64_t)record.time_ms);
 	return age > 0 ? age : 1;
 }

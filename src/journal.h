@@ -13,6 +13,7 @@
 #define FS_JOURNAL_H
 
 #include "lock.h"
+#include "table.h"
 
 /* What fs_journal_lock() says when there is no room in the ring: nothing has been done, and fs_persist_make_room() helps. */
 #define FS_JOURNAL_FULL 1
@@ -48,8 +49,15 @@ bool fs_journal_write(flagstore *store, const struct fs_slot *slot, uint64_t aft
 /* Notes that the commit of the batch that the shard leads makes the records that were written since the lock was taken. */
 void fs_journal_intend_batch(flagstore *store, uint32_t leader);
 
-/* The same for one flag: writes its record, which the word of the slot makes. */
+/* The same for one flag: writes its record, which the word of the slot makes. False: the slot's key can't be read. */
 bool fs_journal_intend(flagstore *store, const struct fs_slot *slot, uint64_t after, int64_t now_ms);
+
+/* The same for a flag that was found before the lock was taken. False, too, when it has changed since; perhaps it is another one by now, with
+ * a longer key than there is room for. Who gives the slot to another key has this lock. */
+static inline bool fs_journal_intend_flip(flagstore *store, const struct fs_found *found, uint64_t after, int64_t now_ms)
+{
+	return atomic_load_explicit(&found->slot->word, memory_order_relaxed) == found->word && fs_journal_intend(store, found->slot, after, now_ms);
+}
 
 /* Moves the end behind the records, if the change was made, and unlocks. A segment without a journal: nothing is done. */
 void fs_journal_unlock(flagstore *store, bool made);

@@ -477,7 +477,7 @@ struct fs_journal {
 	_Atomic uint64_t last_commit_ns; /* how long it took */
 	_Atomic uint64_t longest_commit_ns;
 	struct fs_breaker_slice slices[FS_BREAKER_SLICES];
-	_Atomic int64_t failed_ms;     /* when the last failure was, since 1970; 0: never */
+	_Atomic int64_t failed_ms;     /* when writing failed last, or was slower than the limit, since 1970; 0: never */
 	_Atomic uint64_t failure[FS_FAILURE_TEXT / 8]; /* its sentence, NUL-terminated */
 	uint8_t rest[FS_PAGE - 4 * FS_LINE - 9 * 8 - FS_BREAKER_SLICES * 32 - FS_FAILURE_TEXT];
 };

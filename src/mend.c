@@ -78,7 +78,7 @@ void fs_mend_zero(struct fs_mend *repair, const void *from, const void *to, cons
 {
 	bool told = false;
 
-	for (const char *byte = from; byte < (const char *)to; byte++) {
+	for (const char *byte = from; byte < (const char *)to && fs_knows_all(repair->store); byte++) {
 		if (!__atomic_load_n(byte, __ATOMIC_RELAXED))
 			continue;
 		if (!told)

@@ -17,6 +17,7 @@ void fs_mend_header(struct fs_mend *repair)
 	FS_MEND_ZERO(repair, header, line3, "header");
 	FS_MEND_ZERO(repair, header, line4, "header");
 	FS_MEND_ZERO(repair, header, line5, "header");
+	FS_MEND_ZERO(repair, header, line6, "header");
 	FS_MEND_ZERO(repair, header, rest, "header");
 	fs_mend_zero(repair, fs_worker_entry(store, store->constants.workers), store->map + (size_t)store->heap_start * FS_LINE, "gap before the heap");
 	if (state != FS_READY && state != FS_RETIRED)

@@ -183,9 +183,9 @@ static int open_disk(struct fs_persister *persister)
 	fs_disk_close(persister->disk);
 	persister->disk = NULL;
 	error = fs_disk_open(store->persistence.directory, FS_DISK_DIRECTORY, false, mode_of(store), &persister->disk);
-	fs_breaker_opened(store, !error);
 	if (error)
 		fs_breaker_note_failure(store, flagstore_detail());
+	fs_breaker_opened(store, !error);
 	return error;
 }
 
@@ -499,10 +499,11 @@ static void do_duty(struct fs_persister *persister)
 	uint32_t seen = atomic_load_explicit(&store->journal->wake, memory_order_seq_cst);
 	int64_t rest = rest_ms(store);
 
-	if (rest > 0 && !atomic_load_explicit(&persister->stop, memory_order_acquire)) {
-		fs_futex_wait(&store->journal->wake, seen, &(struct timespec){rest / 1000, rest % 1000 * 1000000});
+	/* What is there after all that time is written, whatever its age: that is by the wall clock, which may have been set back. */
+	if (rest > 0 && (atomic_load_explicit(&persister->stop, memory_order_acquire) ||
+	                 fs_futex_wait(&store->journal->wake, seen, &(struct timespec){rest / 1000, rest % 1000 * 1000000}) == 0 ||
+	                 errno != ETIMEDOUT || !pending_bytes(store)))
 		return;
-	}
 	if (flush_if_free(persister) != FLAGSTORE_OK) {
 		(void)fs_breaker_watch(store);
 		sleep_ms(persister, PATIENCE_MS);

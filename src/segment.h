@@ -119,6 +119,12 @@ static inline const void *fs_at(const flagstore *store, fs_line line, uint32_t c
 	return fs_known(store, line, count) || fs_heap_reaches(store, line, count) ? fs_address(store, line) : NULL;
 }
 
+/* Later versions may use what is unused now, with a feature bit that says so. */
+static inline bool fs_knows_all(const flagstore *store)
+{
+	return !store->constants.feature_compatible && !store->constants.feature_read_only;
+}
+
 /* The same place in the writable mapping. Only for a store that is not attached read-only. */
 static inline void *fs_writable(flagstore *store, const void *address)
 {

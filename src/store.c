@@ -118,8 +118,8 @@ static int plant(flagstore *store, struct fs_shard *shard, const struct fs_key *
 	if (error)
 		return error;
 	word = fs_word_alive(planted.word, value);
-	if (store->journal)
-		fs_journal_intend(store, planted.slot, word, fs_now_ms());
+	if (store->journal && !fs_journal_intend(store, planted.slot, word, fs_now_ms()))
+		fs_journal_distrust(store);
 	fs_quicken(store, shard, &planted, word);
 	return FLAGSTORE_OK;
 }
@@ -161,7 +161,8 @@ static int kill_flag(flagstore *store, struct fs_shard *shard, const struct fs_k
 		/* Nobody flips it from here on. */
 		found->word = atomic_load_explicit(&found->slot->word, memory_order_relaxed);
 		dead = fs_word_dead(found->word);
-		fs_journal_intend(store, found->slot, dead, fs_now_ms());
+		if (!fs_journal_intend(store, found->slot, dead, fs_now_ms()))
+			fs_journal_distrust(store);
 	}
 	fs_kill(store, shard, found);
 	fs_journal_unlock(store, true);
@@ -298,24 +299,27 @@ static __attribute__((noinline)) int write_unusual(flagstore *store, const char 
  * the rules only its own is left. */
 #define HERE static inline __attribute__((always_inline))
 
-/* False: with a journal that can't be locked, or is full, it is not over. */
-static __attribute__((noinline)) bool flip_journaled(flagstore *store, uint32_t shard, size_t length, struct fs_found found, bool value,
-                                                     const void *site)
+/* FS_UNUSUAL: nothing has been done, and write_key() must be called. */
+static __attribute__((noinline)) int flip_journaled(flagstore *store, uint32_t shard, size_t length, struct fs_found found, bool value,
+                                                    const void *site)
 {
 	struct fs_deadline deadline = {.set = false};
+	int64_t now_ms = fs_now_ms();
+	int error = fs_journal_lock(store, fs_record_bytes(length), &deadline);
 	bool flipped;
 
-	if (fs_journal_lock(store, fs_record_bytes(length), &deadline) != FLAGSTORE_OK)
-		return false;
-	flipped = fs_journal_intend(store, found.slot, fs_word_next(found.word, value), fs_now_ms()) &&
-	          fs_flip_usual(store, shard, found, value, site);
+	if (error)
+		return error == FS_JOURNAL_FULL ? FS_UNUSUAL : error;
+	flipped = fs_journal_intend_flip(store, &found, fs_word_next(found.word, value), now_ms) &&
+	          fs_flip_usual(store, shard, found, value, now_ms, site);
 	fs_journal_unlock(store, flipped);
-	return flipped;
+	return flipped ? FLAGSTORE_OK : FS_UNUSUAL;
 }
 
 /* What write_key() does for most writes, those of flags that exist, without a detour. False: nothing has been done, and it must be called.
  * A flag that was found has a valid key; a missing one has no LIVE word. */
-HERE bool write_usual(flagstore *store, const char *bytes, size_t length, struct fs_rule rule, struct fs_effect *effect, const void *site)
+HERE bool write_usual(flagstore *store, const char *bytes, size_t length, struct fs_rule rule, struct fs_effect *effect, const void *site,
+                      int *error)
 {
 	struct fs_found found;
 	uint64_t hash;
@@ -339,9 +343,10 @@ HERE bool write_usual(flagstore *store, const char *bytes, size_t length, struct
 	if (effect->action != FS_REWRITE)
 		return false;
 	if (__builtin_expect(store->journal != NULL, 0)) {
-		if (!flip_journaled(store, shard, length, found, effect->value, site))
-			return false;
-	} else if (!fs_flip_usual(store, shard, found, effect->value, site)) {
+		*error = flip_journaled(store, shard, length, found, effect->value, site);
+		if (*error)
+			return *error != FS_UNUSUAL;
+	} else if (!fs_flip_usual(store, shard, found, effect->value, fs_now_ms(), site)) {
 		return false;
 	}
 	fs_wake(store, fs_shard_writable(store, shard));
@@ -352,10 +357,10 @@ HERE int write_flag(flagstore *store, const char *bytes, size_t length, struct f
 {
 	const void *site = __builtin_return_address(0);
 	struct fs_effect unusual = {FS_KEEP, false};
-	int error;
+	int error = FLAGSTORE_OK;
 
-	if (__builtin_expect(write_usual(store, bytes, length, rule, effect, site), 1))
-		return fs_lost(store) ? fs_unless_lost(store, FLAGSTORE_OK) : fs_persisted(store, FLAGSTORE_OK);
+	if (__builtin_expect(write_usual(store, bytes, length, rule, effect, site, &error), 1))
+		return fs_lost(store) ? fs_unless_lost(store, error) : fs_persisted(store, error);
 	error = write_unusual(store, bytes, length, rule, &unusual, site);
 	*effect = unusual;
 	return error;
