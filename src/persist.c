@@ -363,6 +363,22 @@ static int flush_chunk(struct fs_persister *persister, uint64_t end)
 	return error;
 }
 
+/* Half-open, and there is nothing to write: what is said of the records is written once more. Closing needs a commit that shows that the disk
+ * is well, and with changes refused there is no other. */
+static int try_disk(struct fs_persister *persister)
+{
+	struct fs_disk_meta meta;
+	struct fs_disk_use use;
+	int error = fs_flush_transaction(persister, &use, &meta);
+
+	if (error)
+		return error;
+	if (!atomic_load_explicit(&persister->store->journal->reconcile, memory_order_relaxed))
+		return fs_flush_commit(persister, &use, &meta, meta.position);
+	fs_disk_abort(&use);
+	return FLAGSTORE_OK;
+}
+
 /* Errors of LMDB outside of a commit are failures, too. */
 static int noted(flagstore *store, int error)
 {
@@ -376,7 +392,7 @@ static int write_all(struct fs_persister *persister)
 {
 	flagstore *store = persister->store;
 	struct fs_journal *journal = store->journal;
-	uint64_t goal = fs_journal_end(store);
+	uint64_t goal = fs_journal_end(store), commits = atomic_load_explicit(&journal->commits, memory_order_relaxed);
 	int tries = 0;
 
 	for (;;) {
@@ -388,10 +404,13 @@ static int write_all(struct fs_persister *persister)
 		if (atomic_load_explicit(&journal->reconcile, memory_order_acquire)) {
 			error = fs_reconcile(persister);
 			tries++;
-		} else if (tail == end || (tail >= goal && tail < end)) {
-			return FLAGSTORE_OK;
-		} else {
+		} else if (tail != end && (tail < goal || tail > end)) {
 			error = flush_chunk(persister, end);
+		} else if (fs_breaker_state(store) == FLAGSTORE_BREAKER_HALF_OPEN &&
+		           atomic_load_explicit(&journal->commits, memory_order_relaxed) == commits) {
+			error = try_disk(persister);
+		} else {
+			return FLAGSTORE_OK;
 		}
 		tries += error == FS_DISK_AGAIN;
 		if (error && error != FS_DISK_AGAIN)
