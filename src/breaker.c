@@ -2,9 +2,9 @@
  * Copyright (c) The flagstore authors
  *
  * breaker.c: the circuit breaker. closed -> open when a limit is passed; open -> half-open when the pause is over, by whoever has the flush
- * lock then, who alone tries; half-open -> closed when a commit has been made and LMDB has all that the table has, or -> open, with a longer pause. The pause
- * doubles from PAUSE_MIN_MS to PAUSE_MAX_MS. A process that dies while it tries leaves half-open, in which the next one that gets the flush
- * lock tries. */
+ * lock then, who alone tries; half-open -> closed when a commit has been made and LMDB has all that the table has, or -> open, with a
+ * longer pause. The pause doubles from PAUSE_MIN_MS to PAUSE_MAX_MS. A process that dies while it tries leaves half-open, in which the
+ * next one that gets the flush lock tries. */
 #include "breaker.h"
 
 #include <stdio.h>
