@@ -176,7 +176,8 @@ static int attach(const char *name, const struct flagstore_options *options, fla
 	bool writable;
 	int error;
 
-	if (options->size != sizeof *options || options->flags & ~(uint32_t)(FLAGSTORE_READ_ONLY | FLAGSTORE_UNLOCKED | FLAGSTORE_CREATE | FLAGSTORE_NO_FLUSHER) ||
+	if (options->size != sizeof *options ||
+	    options->flags & ~(uint32_t)(FLAGSTORE_READ_ONLY | FLAGSTORE_UNLOCKED | FLAGSTORE_CREATE | FLAGSTORE_NO_FLUSHER) ||
 	    (options->flags & FLAGSTORE_READ_ONLY && options->flags != FLAGSTORE_READ_ONLY))
 		return fs_fail(FLAGSTORE_EARGUMENT, "the options to attach to segment \"%.100s\" are not set up by FLAGSTORE_OPTIONS_INIT", name);
 	error = fs_store_new(name, &made);

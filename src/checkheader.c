@@ -116,7 +116,8 @@ static void check_fixed_part(struct fs_check *check)
 	    atomic_load_explicit(&header->conflict_room, memory_order_relaxed) > 1 ||
 	    atomic_load_explicit(&header->shadow_room, memory_order_relaxed) > 1 ||
 	    atomic_load_explicit(&header->journal_room, memory_order_relaxed) > 1)
-		fs_check_find(check, "header", &header->seat_room, "the header says that seats, conflicts, shadows or the journal are backed by the file system, which they are not");
+		fs_check_find(check, "header", &header->seat_room, "the header says that seats, conflicts, shadows or the journal "
+		              "are backed by the file system, which they are not");
 	if (guard & 0xffffff00 || fs_guard_mode(guard) > FLAGSTORE_GUARD_ENFORCE || guard >> FS_GUARD_WINDOW_SHIFT > FS_GUARD_WINDOW_MAX_MS)
 		fs_check_find(check, "guard", &header->guard, "the guard is set to a mode, or a window, that can't be");
 	if (memcmp(&header->constants, &store->constants, sizeof store->constants) != 0 ||

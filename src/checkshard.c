@@ -54,7 +54,8 @@ static void check_key(struct fs_check *check, const struct bucket_at *at, uint32
 	hash = fs_hash(store->seed, bytes, length);
 	if (fs_identity(hash, word) != identity) {
 		check->cause = cause_of_identity(hash, word, identity);
-		fs_check_find(check, "check-value", slot, "key, hash and incarnation do not belong together: the slot was written by somebody who did not keep the rules");
+		fs_check_find(check, "check-value", slot, "key, hash and incarnation do not belong together: the slot was written "
+		              "by somebody who did not keep the rules");
 		return;
 	}
 	if (tag != fs_hash_tag(hash))

@@ -5,8 +5,9 @@
  *
  * The journal makes it possible. Its end is noted, the whole table is read, flag by flag, while it moves, and the end is noted again. A
  * flag with no record in between was all the time as it was read; of one that has records the last one says what it was at the second
- * end. (Batches are in the journal a moment before they are in the table: those that the first end includes are waited for.) So the table as it was read, with these records applied, is the table at the second end, exactly. The flush lock keeps the records
- * from being overwritten; if the journal is full all the same, records may be given up, and it is begun anew. */
+ * end. (Batches are in the journal a moment before they are in the table: those that the first end includes are waited for.) So the table
+ * as it was read, with these records applied, is the table at the second end, exactly. The flush lock keeps the records from being
+ * overwritten; if the journal is full all the same, records may be given up, and it is begun anew. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -273,8 +273,8 @@ static void whole_table(unsigned rounds)
 		anew[i] = (double)(now_us() - began) / 1000;
 		require_int(flags, saved_flags(directory));
 	}
-	printf("%u flags: created and loaded in %.0f ms, of which the processor %.0f ms (LMDB alone read in %.0f ms); compared, nothing to do, in %.0f ms; written anew in %.0f ms\n",
-	       flags, median(loads, rounds), median(processor, rounds), median(reads, rounds), median(same, rounds), median(anew, rounds));
+	printf("%u flags: created and loaded in %.0f ms, of which the processor %.0f ms (LMDB alone read in %.0f ms); compared, nothing to do, in "
+	       "%.0f ms; written anew in %.0f ms\n", flags, median(loads, rounds), median(processor, rounds), median(reads, rounds), median(same, rounds), median(anew, rounds));
 	judge("creation that loads them, milliseconds", median(loads, rounds), 1000, false);
 	flagstore_close(store);
 	require_ok(flagstore_unlink(SEGMENT));

@@ -69,7 +69,8 @@ static bool is_blocked(const flagstore *store, struct health *health)
 	count = flagstore_seats(store, seats, SEATS_MAX);
 	for (size_t i = 0; i < count && i < SEATS_MAX; i++)
 		/* How long a flush may take is the circuit breaker's business. */
-		if (seats[i].alive && seats[i].activity != FLAGSTORE_IDLE && seats[i].activity != FLAGSTORE_FLUSHING && seats[i].since_ns > (int64_t)patience_ms * 1000000 &&
+		if (seats[i].alive && seats[i].activity != FLAGSTORE_IDLE && seats[i].activity != FLAGSTORE_FLUSHING &&
+		    seats[i].since_ns > (int64_t)patience_ms * 1000000 &&
 		    (!worst || seats[i].since_ns > worst->since_ns))
 			worst = &seats[i];
 	if (worst) {

@@ -85,7 +85,8 @@ static json_t *make_json(const struct flagstore_info *info)
 
 	snprintf(mode, sizeof mode, "%04o", info->mode & 07777);
 	document = json_pack("{s:o, s:s, s:s, s:s, s:s, s:b, s:b, s:b}", "path", output_text(info->path), "uuid", info->uuid, "mode", mode,
-	                     "guard", flagstore_guard_name(info->guard), "durability", flagstore_durability_name(info->durability), "retired", (int)info->retired, "truncated", (int)info->truncated, "laboratory", (int)info->laboratory);
+	                     "guard", flagstore_guard_name(info->guard), "durability", flagstore_durability_name(info->durability), "retired",
+	                     (int)info->retired, "truncated", (int)info->truncated, "laboratory", (int)info->laboratory);
 	for (size_t i = 0; document && i < sizeof numbers / sizeof *numbers; i++)
 		json_object_set_new(document, numbers[i].name, json_integer((json_int_t)numbers[i].number));
 	return document;

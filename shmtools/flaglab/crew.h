@@ -34,7 +34,8 @@ typedef int crew_work(void *argument, uint32_t number);
 /* Before the first member is started: from now on signals are what crew_sleep_until() returns. */
 void crew_prepare(void);
 
-/* Forks a member, or another one in the place of one that has ended, which shows `title` as its command. Returns STATUS_DONE, or the exit status after printing a failure. */
+/* Forks a member, or another one in the place of one that has ended, which shows `title` as its command. Returns STATUS_DONE, or the exit
+ * status after printing a failure. */
 int crew_start(struct crew_member *member, const char *title, crew_work *work, void *argument, uint32_t number);
 
 /* Sleeps until the moment has come, a member has ended or somebody wants the run to stop; then returns that signal's number,
