@@ -168,7 +168,7 @@ struct commit {
 	uint32_t first_shard;
 	bool *entered;  /* by shard */
 	struct fs_deadline deadline;
-	int64_t now_ms; /* of all changes */
+	int64_t now_ms; /* of its records, flips and deletes */
 	size_t changed;
 };
 

@@ -304,12 +304,14 @@ static __attribute__((noinline)) int flip_journaled(flagstore *store, uint32_t s
                                                     const void *site)
 {
 	struct fs_deadline deadline = {.set = false};
-	int64_t now_ms = fs_now_ms();
 	int error = fs_journal_lock(store, fs_record_bytes(length), &deadline);
+	int64_t now_ms;
 	bool flipped;
 
 	if (error)
 		return error == FS_JOURNAL_FULL ? FS_UNUSUAL : error;
+	/* Not before: who had to wait for the lock makes his change now. */
+	now_ms = fs_now_ms();
 	flipped = fs_journal_intend_flip(store, &found, fs_word_next(found.word, value), now_ms) &&
 	          fs_flip_usual(store, shard, found, value, now_ms, site);
 	fs_journal_unlock(store, flipped);
