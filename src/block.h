@@ -7,22 +7,20 @@
 
 #include "segment.h"
 
-/* What follows from a bucket's size class: its slots, the lines of its header and tags, and the lines of all. */
+/* The bytes of a bucket's header and tags, behind which its slots begin. */
+static inline uint64_t fs_bucket_head(uint64_t slots)
+{
+	return (sizeof(struct fs_bucket) + slots + FS_LINE - 1) / FS_LINE * FS_LINE;
+}
+
+/* What a bucket of a size class has: slots, and lines in all. */
 struct fs_bucket_class {
-	uint16_t slots, head;
-	uint32_t lines;
+	uint32_t slots, lines;
 };
 
-/* A class that does not exist has more lines than there are, so that a bucket of it is nowhere. */
-#define FS_BUCKET_NOWHERE (UINT32_C(1) << 31)
+#define FS_BUCKET_CLASS(slots) {slots, (sizeof(struct fs_bucket) + (slots) + FS_LINE - 1) / FS_LINE + (slots)},
 
-#define FS_BUCKET_HEAD(slots) ((sizeof(struct fs_bucket) + (slots) + FS_LINE - 1) / FS_LINE)
-#define FS_BUCKET_CLASS(slots) {slots, FS_BUCKET_HEAD(slots), FS_BUCKET_HEAD(slots) + (slots)},
-
-static const struct fs_bucket_class fs_bucket_classes[16] = {
-	FS_BUCKET_SLOTS(FS_BUCKET_CLASS)
-	[FS_BUCKET_CLASSES ... 15] = {.lines = FS_BUCKET_NOWHERE},
-};
+static const struct fs_bucket_class fs_bucket_classes[FS_BUCKET_CLASSES] = {FS_BUCKET_SLOTS(FS_BUCKET_CLASS)};
 
 /* A taken block: its line and kind, packed as in the layout. */
 typedef uint64_t fs_block;

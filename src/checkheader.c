@@ -109,7 +109,7 @@ static void check_fixed_part(struct fs_check *check)
 	if (owner > store->constants.shards || !owner != ((fs_line)check->heap == store->heap_start))
 		fs_check_find(check, "header", &header->heap, "the heap was cut last by shard %llu", (unsigned long long)owner - 1);
 	/* Room only grows, by whole pages. */
-	if (room < atomic_load_explicit(&store->room, memory_order_relaxed) || room % FS_PAGE_LINES)
+	if (room < fs_room(store) || room % FS_PAGE_LINES)
 		fs_check_find(check, "header", &header->room, "the header says that %u lines are backed by the file system, and there were more", room);
 	if (atomic_load_explicit(&header->seat_room, memory_order_relaxed) > store->constants.seats ||
 	    atomic_load_explicit(&header->seat_room, memory_order_relaxed) < atomic_load_explicit(&store->seat_room, memory_order_relaxed) ||

@@ -60,7 +60,7 @@ static void check_key(struct fs_check *check, const struct bucket_at *at, uint32
 	}
 	if (tag != fs_hash_tag(hash))
 		fs_check_find(check, "tag", slot, "the tag of slot %u is %u, and should be %u", place, tag, fs_hash_tag(hash));
-	if (fs_hash_shard(hash, store->shard_count) != check->shard ||
+	if (fs_hash_shard(hash, store->shard_shift) != check->shard ||
 	    fs_hash_index(hash, at->depth) != at->position >> (32 - at->depth)) {
 		fs_check_find(check, "unreachable", slot, "the flag lies in a bucket that is not in charge of its key");
 		return;
@@ -161,10 +161,10 @@ static void check_replacements(struct fs_check *check, const struct fs_shard *sh
                                uint64_t word)
 {
 	uint64_t growths = atomic_load_explicit(&shard->growths, memory_order_relaxed);
-	uint64_t count = word >> FS_WORD_COUNT_SHIFT, most = UINT64_C(1) << (64 - FS_WORD_COUNT_SHIFT);
+	uint64_t count = fs_dir_count(word), most = UINT64_C(1) << FS_WORD_COUNT_BITS;
 
-	if (!entry && (directory_word >> FS_WORD_COUNT_SHIFT != fs_dir_depth(directory_word) + 1 || fs_dir_class(directory_word)))
-		fs_check_find(check, "directory", shard, "the directory word does not have the count or the class that belongs to its depth");
+	if (!entry && (fs_dir_count(directory_word) != fs_dir_depth(directory_word) + 1 || fs_dir_slots(directory_word)))
+		fs_check_find(check, "directory", shard, "the directory word does not have the count that belongs to its depth, or has slots");
 	if (entry && growths < most - 1 && (count == 0 || count > growths + 1))
 		fs_check_find(check, "directory", entry, "a bucket word has been replaced %llu times, and its shard has seen %llu growths",
 		              (unsigned long long)count, (unsigned long long)growths);
@@ -211,7 +211,7 @@ static void check_free_bucket(struct fs_check *check, fs_line line, uint32_t cla
 {
 	struct fs_bucket_view view;
 
-	if (!fs_bucket_view(check->store, fs_dir_word(0, line, class, 0), &view))
+	if (!fs_bucket_at(check->store, line, class, &view))
 		return;
 	for (uint32_t i = 0; i < view.count; i++) {
 		uint64_t word = atomic_load_explicit(&view.slots[i].word, memory_order_relaxed);

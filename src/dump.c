@@ -49,7 +49,7 @@ static int fill(const flagstore *store, int file, const char *path)
 
 	/* What has room now, as this process has verified it. */
 	(void)fs_room_reaches(store, 0);
-	front = (uint64_t)atomic_load_explicit(&store->room, memory_order_relaxed) * FS_LINE;
+	front = fs_backed_bytes(store);
 	seats = (uint64_t)atomic_load_explicit(&store->seat_room, memory_order_relaxed) * sizeof(struct fs_seat);
 	if (ftruncate(file, (off_t)store->constants.max_bytes) != 0)
 		return write_error(path);

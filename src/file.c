@@ -96,7 +96,7 @@ int fs_store_map(flagstore *store, bool writable)
 	store->shards = (const void *)(store->map + FS_PAGE);
 	store->seed = store->constants.hash_seed;
 	store->salt = fs_salt(store->seed);
-	store->shard_count = store->constants.shards;
+	store->shard_shift = fs_shard_shift(store->constants.shards);
 	store->heap_start = fs_heap_start(&store->constants);
 	store->tail = fs_tail(&store->constants);
 	store->max_lines = (uint32_t)(store->tail.journal / FS_LINE);

@@ -35,14 +35,14 @@ static inline __attribute__((always_inline)) int fs_look_at_usual(const struct f
 		return FS_MISSING;
 	fs_acquire_fence();
 	second = atomic_load_explicit(&slot->word, memory_order_acquire);
-	if (__builtin_expect(((first ^ second) & (FS_INCARNATION_MASK | FS_STATE_MASK)) || !fs_word_holds(second), 0))
+	/* A flip in between does no harm. */
+	if (__builtin_expect(first != second, 0) && (first ^ second) & (FS_INCARNATION_MASK | FS_STATE_MASK))
+		return FS_UNUSUAL;
+	if (__builtin_expect(!fs_word_holds(second), 0))
 		return FS_UNUSUAL;
 	*found = (struct fs_found){slot, second};
 	return FS_FOUND;
 }
-
-/* Looks for a usual key in all of a bucket whose word was checked. The parts of the key one by one: so all go in registers. */
-int fs_search_bucket(const flagstore *store, uint64_t bucket_word, const char *bytes, size_t length, uint64_t hash, struct fs_found *found);
 
 /* The way to a key's slot, in three steps; who looks for many keys takes each step with all of them before the next one, so that they wait
  * for memory side by side. */
@@ -58,30 +58,29 @@ struct fs_way {
 /* Loads what leads to the tags, and fetches the slot where the key most likely is. False: the way ends here; there is no flag in the shard
  * when directory_word is 0.
  *
- * What is loaded from the segment is checked as far as reading goes: each place is backed. In a damaged table it may lie before the heap,
- * and the answer be wrong; who writes there looks at that first (change.h). A shard without a directory has word 0, which leads to the
- * header's magic, and that is no bucket word: its size class would be 13. */
+ * What is loaded from the segment is checked as far as reading goes: the directory's entry, the group's slots, and its tags, which lie
+ * before them, are backed. In a damaged table they may lie before the heap, and the answer be wrong; who writes there looks at that first
+ * (change.h). */
 static inline __attribute__((always_inline)) bool fs_set_out(const flagstore *store, uint64_t hash, struct fs_way *way)
 {
-	struct fs_bucket_view view;
-	size_t preferred, first;
-	uint32_t index;
+	uint64_t place, preferred, group, slots;
 
 	way->shard = fs_shard_of(store, hash);
 	way->directory_word = atomic_load_explicit(&way->shard->directory, memory_order_acquire);
-	index = fs_hash_index(hash, fs_dir_depth(way->directory_word));
-	/* Of a directory, only the entry has to be there, whatever its depth. */
-	if (!fs_backed(store, fs_dir_line(way->directory_word) + index / FS_LINE_ENTRIES, 1))
+	place = fs_dir_offset(way->directory_word) + (uint64_t)fs_hash_index(hash, fs_dir_depth(way->directory_word)) * sizeof(uint64_t);
+	if (!way->directory_word || !fs_backed(store, place))
 		return false;
-	way->entry = (const _Atomic uint64_t *)fs_address(store, fs_dir_line(way->directory_word)) + index;
+	way->entry = (const _Atomic uint64_t *)(const void *)(store->map + place);
 	way->bucket_word = atomic_load_explicit(way->entry, memory_order_acquire);
-	if (!fs_bucket_view_backed(store, way->bucket_word, &view))
+	place = fs_dir_offset(way->bucket_word);
+	preferred = fs_hash_slot(hash, fs_dir_slots(way->bucket_word));
+	group = preferred / FS_GROUP;
+	slots = place + fs_bucket_head(fs_dir_slots(way->bucket_word)) + group * (FS_GROUP * sizeof(struct fs_slot));
+	if (!fs_backed(store, slots + (FS_GROUP - 1) * sizeof(struct fs_slot)))
 		return false;
-	preferred = fs_hash_slot(hash, view.count);
-	__builtin_prefetch(&view.slots[preferred]);
-	first = preferred - preferred % FS_GROUP;
-	way->slots = &view.slots[first];
-	way->group = &view.bucket->tags[first / FS_GROUP];
+	way->slots = (const struct fs_slot *)(const void *)(store->map + slots);
+	__builtin_prefetch(&way->slots[preferred % FS_GROUP]);
+	way->group = &((const struct fs_bucket *)(const void *)(store->map + place))->tags[group];
 	return true;
 }
 
@@ -92,30 +91,22 @@ static inline __attribute__((always_inline)) void fs_come_near(struct fs_way *wa
 	way->marks = fs_tags_equal(way->tags, fs_hash_tag(hash));
 }
 
-/* Looks whether the key is there, and, as fs_find() does, whether this was the way all the time; FS_UNUSUAL if not.
- * Mostly the key is in the first slot that is marked, and that is all that is looked at here. The rest is apart, so that this has the
- * registers for itself. */
-static inline __attribute__((always_inline)) int fs_arrive(const flagstore *store, const struct fs_way *way, struct fs_key key,
-                                                           struct fs_found *found)
+/* Looks whether the key is in the first slot that is marked, or surely nowhere, as nearly always, and, as fs_find() does, whether this was
+ * the way all the time. FS_UNUSUAL: not known. */
+static inline __attribute__((always_inline)) int fs_arrive(const struct fs_way *way, struct fs_key key, struct fs_found *found)
 {
-	int outcome = FS_MISSING;
-
 	*found = (struct fs_found){NULL, 0};
-	if (__builtin_expect(way->marks != 0, 1))
-		outcome = fs_look_at_usual(fs_slot_marked(way->slots, way->marks), key, found);
-	if (outcome == FS_MISSING && (way->marks || !fs_tags_any_empty(way->tags))) {
-		struct fs_found rest;
-
-		outcome = fs_search_bucket(store, way->bucket_word, key.bytes, key.length, key.hash, &rest);
-		*found = rest;
-	}
-	if (outcome == FS_UNUSUAL)
+	if (__builtin_expect(way->marks != 0, 1)) {
+		if (__builtin_expect(fs_look_at_usual(fs_slot_marked(way->slots, way->marks), key, found) != FS_FOUND, 0))
+			return FS_UNUSUAL;
+	} else if (__builtin_expect(!fs_tags_any_empty(way->tags), 0)) {
 		return FS_UNUSUAL;
+	}
 	fs_acquire_fence();
 	if (__builtin_expect(atomic_load_explicit(way->entry, memory_order_relaxed) != way->bucket_word ||
 	                             atomic_load_explicit(&way->shard->directory, memory_order_relaxed) != way->directory_word, 0))
 		return FS_UNUSUAL;
-	return outcome;
+	return found->slot ? FS_FOUND : FS_MISSING;
 }
 
 /* Finds a key that is fs_key_usual(), as fs_find() does; a missing one has word 0. FS_UNUSUAL: ask fs_find(). */
@@ -128,7 +119,7 @@ static inline __attribute__((always_inline)) int fs_find_usual(const flagstore *
 		return way.directory_word ? FS_UNUSUAL : FS_MISSING;
 	}
 	fs_come_near(&way, key.hash);
-	return fs_arrive(store, &way, key, found);
+	return fs_arrive(&way, key, found);
 }
 
 #endif

@@ -132,7 +132,7 @@ static int take_bucket(flagstore *store, struct fs_shard *shard, uint32_t least,
 
 	if (error)
 		return error;
-	if (!fs_bucket_view(store, fs_dir_word(0, fs_block_line(block), class, 0), view))
+	if (!fs_bucket_at(store, fs_block_line(block), class, view))
 		return fs_fail(FLAGSTORE_ECORRUPT, "segment %s: a free bucket at line %u does not exist", store->path, fs_block_line(block));
 	clean(store, view);
 	FS_POINT("bucket cleaned");
@@ -248,10 +248,10 @@ static int found(flagstore *store, struct fs_shard *shard)
 	}
 	/* Nothing is somewhat larger than the smallest (class_at_hand()). */
 	atomic_store_explicit((_Atomic uint64_t *)fs_writable(store, directory),
-	                      fs_dir_word(0, fs_line_of(store, view.bucket), 0, 0), memory_order_relaxed);
+	                      fs_bucket_word_after(0, fs_line_of(store, view.bucket), 0, 0), memory_order_relaxed);
 	FS_POINT("directory founded");
 	/* release: pairs with the readers' acquire load; from here on the shard has a table */
-	FS_NOTE(&shard->directory, fs_dir_word(0, fs_block_line(block), 0, 0));
+	FS_NOTE(&shard->directory, fs_directory_word_after(0, fs_block_line(block), 0));
 	FS_POINT("directory published");
 	fs_undertaken(shard);
 	return FLAGSTORE_OK;
@@ -268,7 +268,7 @@ static int double_directory(flagstore *store, struct fs_shard *shard, uint64_t w
 
 	fs_undertake(shard, FS_DOUBLING, fs_block_make(fs_dir_line(word), fs_directory_kind(depth)), 0);
 	error = fs_block_take(store, shard, fs_directory_kind(depth + 1), 0, &block);
-	place = error ? NULL : fs_directory(store, fs_dir_word(0, fs_block_line(block), 0, depth + 1));
+	place = error ? NULL : fs_directory_at(store, fs_block_line(block), depth + 1);
 	if (!old || !place) {
 		fs_undertaking_resolve(store, shard);
 		return error ? error : fs_fail(FLAGSTORE_ECORRUPT, "segment %s: a directory does not exist", store->path);
@@ -280,7 +280,7 @@ static int double_directory(flagstore *store, struct fs_shard *shard, uint64_t w
 		atomic_store_explicit(&fresh[i], atomic_load_explicit(&old[i / 2], memory_order_relaxed), memory_order_relaxed);
 	FS_POINT("directory copied");
 	/* release: pairs with the readers' acquire load; they see the entries */
-	FS_NOTE(&shard->directory, fs_dir_word(word, fs_block_line(block), 0, depth + 1));
+	FS_NOTE(&shard->directory, fs_directory_word_after(word, fs_block_line(block), depth + 1));
 	FS_POINT("directory published");
 	fs_block_give(store, shard, atomic_load_explicit(&shard->outgoing, memory_order_relaxed));
 	fs_undertaken(shard);

@@ -131,27 +131,32 @@ static inline uint64_t fs_hash(uint64_t seed, const char *bytes, size_t length)
 
 static_assert(FS_KEY_INLINE <= FS_SPAN_MAX, "usual keys");
 
-/* The leading bits: of a power of two of shards, the one that the hash, as a fraction of 1, falls into. */
-static inline uint32_t fs_hash_shard(uint64_t hash, uint64_t shards)
+/* The leading bits, as many as number the shards, which are a power of two; by what fs_shard_shift() says of it. */
+static inline uint32_t fs_hash_shard(uint64_t hash, unsigned shift)
 {
-	return (uint32_t)((unsigned __int128)hash * shards >> 64);
+	return (uint32_t)(hash >> 1 >> shift);
+}
+
+static inline unsigned fs_shard_shift(uint32_t shards)
+{
+	return (unsigned)__builtin_clzll(shards | 1);
 }
 
 /* The place in the directory, of which the highest bits are the index: x (x + 2) of a hash x from 0 to 1, so from 0 to 3/4 of the
  * directory. Were it x, all buckets would fill at the same pace and grow at the same time, and the room that they leave behind would
  * lie unused until they are all twice as large. So the keys lie twice as close at the beginning as at the end, there is always a bucket
  * that grows into what another one has just left, and a table is filled alike at any size. The last quarter stays empty. */
-static inline uint32_t fs_hash_index(uint64_t hash, unsigned depth)
+static inline uint32_t fs_hash_place(uint64_t hash)
 {
 	uint64_t x = (uint32_t)hash >> 1;
 
-	return (uint32_t)(x * (x + (UINT64_C(1) << 32)) >> 1 >> (63 ^ depth));
+	return (uint32_t)(x * (x + (UINT64_C(1) << 32)) >> 32);
 }
 
-/* The whole place, 32 bits of it: the index in the deepest directory that there could be. */
-static inline uint32_t fs_hash_place(uint64_t hash)
+/* The highest bits of it, as many as the directory is deep: 0 to 31. */
+static inline uint32_t fs_hash_index(uint64_t hash, unsigned depth)
 {
-	return fs_hash_index(hash, 32);
+	return fs_hash_place(hash) >> 1 >> (~depth & 31);
 }
 
 static inline uint32_t fs_hash_slot(uint64_t hash, uint32_t slots)

@@ -104,17 +104,22 @@ static_assert(sizeof(struct fs_slot) == FS_LINE, "a slot is one cache line");
  *
  * Bucket word (in a directory) and directory word (in a shard):
  *
- *     63..39 replacements (25) | 38..34 depth (5) | 33..30 size class (4; 0 for a directory) | 29..0 line
+ *     63..34 line (30) | 33..11 replacements (23) | 10..5 slots of the bucket, in sixteens (6; 0 for a directory) | 4..0 depth (5)
  *
  * depth: of a bucket, how many hash bits all its keys share; of a directory, how many bits index it.
  * replacements: one more each time the word is replaced, so that a bucket recycled into the same place is not taken for the
  * old one. A directory entry is never 0; a shard without a directory has seen no insert yet.
+ * The parts stand where a read needs the fewest steps from the word to the next load: the line at the top, to be shifted down to an
+ * offset; the slots, and not a size class that would have to be looked up; the depth where a shift takes it from.
  *
  * Hash bits of a key: 63.. shard | 39..32 tag | 31..0 place in the directory (key.h) | 11..0 preferred slot. */
+#define FS_WORD_LINE_SHIFT 34
 #define FS_WORD_LINE_BITS 30
-#define FS_WORD_CLASS_SHIFT 30
-#define FS_WORD_DEPTH_SHIFT 34
-#define FS_WORD_COUNT_SHIFT 39
+#define FS_WORD_COUNT_SHIFT 11
+#define FS_WORD_COUNT_BITS 23
+#define FS_WORD_SLOTS_SHIFT 1 /* of the slots, which are a multiple of 16 */
+#define FS_WORD_SLOTS_MASK UINT64_C(0x7e0)
+#define FS_WORD_DEPTH_MASK UINT64_C(0x1f)
 #define FS_DEPTH_MAX 20
 #define FS_LINE_ENTRIES (FS_LINE / 8) /* directory entries in a line */
 

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * Copyright (c) The flagstore authors
  *
- * many.c: reads of many flags, which wait for memory side by side instead of one after the other. */
+ * many.c: reads of many flags, which wait side by side instead of one after the other: for memory when the table is large, and for each
+ * other's steps when it is small, since a single read is a chain of them. */
 #include "find.h"
-
-/* Below this size a table lives in the processor's caches, and fetching ahead costs more than it gains. */
-#define SMALL_TABLE_LINES ((1u << 20) / FS_LINE)
 
 #define AT_ONCE 32
 
@@ -54,7 +52,7 @@ static bool arrive(const flagstore *store, const struct traveller *traveller)
 	if (!traveller->key.length)
 		return false;
 	if (traveller->ahead && fs_key_usual(traveller->key.length))
-		outcome = fs_arrive(store, &traveller->way, traveller->key, &found);
+		outcome = fs_arrive(&traveller->way, traveller->key, &found);
 	if (outcome == FS_UNUSUAL)
 		outcome = (int)fs_find(store, &traveller->key, &found);
 	return outcome == FS_FOUND && fs_word_value(found.word);
@@ -77,11 +75,6 @@ static void get_together(const flagstore *store, const char *const *keys, const 
 
 void flagstore_get_many(const flagstore *store, const char *const *keys, const size_t *lengths, size_t count, bool *values)
 {
-	if (atomic_load_explicit(&store->room, memory_order_relaxed) < SMALL_TABLE_LINES) {
-		for (size_t i = 0; i < count; i++)
-			values[i] = flagstore_get_n(store, keys[i], length_of(keys, lengths, i));
-		return;
-	}
 	for (size_t done = 0; done < count; done += AT_ONCE)
 		get_together(store, keys + done, lengths ? lengths + done : NULL, count - done < AT_ONCE ? count - done : AT_ONCE, values + done);
 }

@@ -41,7 +41,7 @@ static void seal(struct fs_mend *repair, const struct fs_shard *shard, struct fs
 
 static bool in_charge(const struct fs_mend *repair, uint64_t hash, uint64_t position, uint32_t depth)
 {
-	return fs_hash_shard(hash, repair->store->shard_count) == repair->shard && fs_hash_index(hash, depth) == position >> (32 - depth);
+	return fs_hash_shard(hash, repair->store->shard_shift) == repair->shard && fs_hash_index(hash, depth) == position >> (32 - depth);
 }
 
 static void tidy_key_rest(struct fs_mend *repair, const struct fs_slot *slot)

@@ -22,8 +22,8 @@ void fs_mend_header(struct fs_mend *repair)
 	fs_mend_zero(repair, fs_worker_entry(store, store->constants.workers), store->map + (size_t)store->heap_start * FS_LINE, "gap before the heap");
 	if (state != FS_READY && state != FS_RETIRED)
 		fs_mend_set32(repair, &header->state, FS_READY, "the segment's state");
-	if (room < atomic_load_explicit(&store->room, memory_order_relaxed) || room > store->max_lines || room % FS_PAGE_LINES)
-		fs_mend_set32(repair, &header->room, atomic_load_explicit(&store->room, memory_order_relaxed), "the room that the header says there is");
+	if (room < fs_room(store) || room > store->max_lines || room % FS_PAGE_LINES)
+		fs_mend_set32(repair, &header->room, fs_room(store), "the room that the header says there is");
 	for (uint32_t i = 0; i < store->constants.workers; i++) {
 		const struct fs_worker *entry = fs_worker_entry(store, i);
 

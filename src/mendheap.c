@@ -10,7 +10,7 @@ static void mend_free_bucket(struct fs_mend *repair, fs_line line, uint32_t clas
 {
 	struct fs_bucket_view view;
 
-	if (!fs_bucket_view(repair->store, fs_dir_word(0, line, class, 0), &view))
+	if (!fs_bucket_at(repair->store, line, class, &view))
 		return;
 	for (uint32_t i = 0; i < view.count; i++) {
 		uint64_t word = atomic_load_explicit(&view.slots[i].word, memory_order_relaxed);
@@ -69,7 +69,7 @@ static uint32_t proofs(const struct fs_mend *repair, const struct fs_bucket_view
 			wrong++;
 			continue;
 		}
-		*shard = fs_hash_shard(hash, store->shard_count);
+		*shard = fs_hash_shard(hash, store->shard_shift);
 		right++;
 	}
 	return right > wrong && atomic_load_explicit(&view->bucket->occupied, memory_order_relaxed) == occupied ? right : 0;
@@ -85,7 +85,7 @@ static fs_block bucket_at(const struct fs_mend *repair, fs_line line, fs_line en
 		struct fs_bucket_view view;
 		uint32_t occupied, owner = 0, seen;
 
-		if (fs_bucket_classes[class].lines > end - line || !fs_bucket_view(repair->store, fs_dir_word(0, line, class, 0), &view))
+		if (fs_bucket_classes[class].lines > end - line || !fs_bucket_at(repair->store, line, class, &view))
 			break;
 		occupied = atomic_load_explicit(&view.bucket->occupied, memory_order_relaxed);
 		if (__atomic_load_n(&view.bucket->reserved, __ATOMIC_RELAXED) || !occupied || occupied > view.count)
@@ -179,7 +179,7 @@ void fs_mend_heap(struct fs_mend *repair)
 	flagstore *store = repair->store;
 	const struct fs_header *header = fs_header(store);
 	uint64_t heap = atomic_load_explicit(&header->heap, memory_order_relaxed), owner = heap >> FS_HEAP_OWNER_SHIFT;
-	fs_line end = (fs_line)heap, room = atomic_load_explicit(&store->room, memory_order_relaxed);
+	fs_line end = (fs_line)heap, room = fs_room(store);
 
 	repair->shard = UINT32_MAX;
 	/* What is in use is not behind the end; how much was taken beyond that, nobody knows if the word is wrong. */

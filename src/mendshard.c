@@ -43,10 +43,8 @@ static uint32_t mend_entry(struct fs_mend *repair, const struct fs_shard *shard,
 		return 1;
 	}
 	span = agreeing(directory, first, above, word, &depth);
-	count = word >> FS_WORD_COUNT_SHIFT;
-	right = (word & ~(UINT64_C(0x1f) << FS_WORD_DEPTH_SHIFT)) | (uint64_t)depth << FS_WORD_DEPTH_SHIFT;
-	if (!count)
-		right |= UINT64_C(1) << FS_WORD_COUNT_SHIFT;
+	count = fs_dir_count(word);
+	right = fs_dir_word(fs_dir_line(word), count ? count : 1, fs_dir_slots(word), depth);
 	growths = atomic_load_explicit(&shard->growths, memory_order_relaxed);
 	if (count > growths + 1)
 		fs_mend_set64(repair, &shard->growths, count - 1, "the shard's count of growths");
@@ -69,7 +67,7 @@ static void mend_table(struct fs_mend *repair, const struct fs_shard *shard)
 		fs_mend_set64(repair, &shard->directory, 0, "the directory word, which led nowhere,");
 		return;
 	}
-	right = (uint64_t)(depth + 1) << FS_WORD_COUNT_SHIFT | (uint64_t)depth << FS_WORD_DEPTH_SHIFT | fs_dir_line(word);
+	right = fs_dir_word(fs_dir_line(word), depth + 1, 0, depth);
 	fs_mend_set64(repair, &shard->directory, right, "the directory word");
 	fs_mend_zero(repair, directory + (1u << depth), (const char *)directory + (size_t)lines * FS_LINE, "directory");
 	for (uint32_t first = 0; first < 1u << depth;)

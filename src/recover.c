@@ -37,7 +37,7 @@ bool fs_next_bucket(const flagstore *store, uint64_t directory_word, struct fs_w
 		return false;
 	directory = fs_directory(store, directory_word);
 	/* A damaged directory may name one bucket a million times. */
-	if (!directory || walk->lines / ROUNDS_MAX > atomic_load_explicit(&store->room, memory_order_relaxed)) {
+	if (!directory || walk->lines / ROUNDS_MAX > fs_room(store)) {
 		end_walk(walk, word);
 		return true;
 	}

@@ -69,7 +69,7 @@ static int fill_entry(struct fs_mend *repair, struct fs_shard *shard, const _Ato
 	uint32_t class = free_class(shard);
 	int error = fs_block_take(store, shard, FS_KIND_BUCKET + class, 0, &block);
 
-	if (error || !fs_bucket_view(store, fs_dir_word(0, fs_block_line(block), class, 0), &view))
+	if (error || !fs_bucket_at(store, fs_block_line(block), class, &view))
 		return error ? error : fs_fail(FLAGSTORE_ECORRUPT, "segment %s: a free bucket does not exist", store->path);
 	bucket = fs_writable(store, view.bucket);
 	/* As a taken bucket is cleaned in grow.c: late readers may still be looking at it. */
@@ -82,7 +82,7 @@ static int fill_entry(struct fs_mend *repair, struct fs_shard *shard, const _Ato
 	atomic_store_explicit(&bucket->occupied, 0, memory_order_relaxed);
 	atomic_store_explicit(&bucket->live, 0, memory_order_relaxed);
 	/* release: pairs with the readers' acquire load; they see the bucket empty. */
-	atomic_store_explicit((_Atomic uint64_t *)fs_writable(store, entry), fs_dir_word(0, fs_block_line(block), class, depth), memory_order_release);
+	atomic_store_explicit((_Atomic uint64_t *)fs_writable(store, entry), fs_bucket_word_after(0, fs_block_line(block), class, depth), memory_order_release);
 	return FLAGSTORE_OK;
 }
 

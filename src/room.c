@@ -31,6 +31,14 @@ static void lift(_Atomic uint32_t *room, uint32_t to)
 		;
 }
 
+static void lift_backed(flagstore *store, uint32_t lines)
+{
+	uint64_t bytes = (uint64_t)lines * FS_LINE, known = fs_backed_bytes(store);
+
+	while (known < bytes && !atomic_compare_exchange_weak_explicit(&store->backed, &known, bytes, memory_order_relaxed, memory_order_relaxed))
+		;
+}
+
 /* What the header says, before the file is asked. */
 struct said {
 	uint32_t lines, seats, conflicts, shadows, journal;
@@ -66,7 +74,7 @@ static bool learn(const flagstore *store, const struct said *said)
 	/* Elsewhere reading a hole takes nothing, and blocks may be counted otherwise (compression). */
 	if (store->tmpfs && (uint64_t)file.st_blocks * 512 < bytes)
 		return false;
-	lift(&known->room, said->lines);
+	lift_backed(known, said->lines);
 	/* A file that was cut has no end. */
 	if ((uint64_t)file.st_size < tail->shadows_end)
 		return true;
@@ -137,7 +145,7 @@ int fs_room_take(flagstore *store, uint64_t end)
 		return fs_fail(FLAGSTORE_EFULL, "segment %s has reached its maximum size of %llu bytes; create a larger one, or delete flags",
 		               store->path, (unsigned long long)store->constants.max_bytes);
 	/* What the header promises wrongly is taken with the rest: afterwards all of it counts as verified. */
-	from = fs_room_reaches(store, had) ? had : atomic_load_explicit(&store->room, memory_order_relaxed);
+	from = fs_room_reaches(store, had) ? had : fs_room(store);
 	from *= FS_LINE;
 	want = from / 16 / FS_PAGE * FS_PAGE;
 	want = from + (want < CHUNK_MIN ? CHUNK_MIN : want > CHUNK_MAX ? CHUNK_MAX : want);
@@ -154,7 +162,7 @@ int fs_room_take(flagstore *store, uint64_t end)
 
 	/* Two processes may have taken the same bytes, which takes them once; the larger number stands. */
 	lift(&header->room, (uint32_t)(want / FS_LINE));
-	lift(&store->room, (uint32_t)(want / FS_LINE));
+	lift_backed(store, (uint32_t)(want / FS_LINE));
 	return FLAGSTORE_OK;
 }
 

@@ -32,9 +32,9 @@ struct flagstore {
 	/* what a read needs */
 	const char *map;                 /* read-only mapping of max_bytes */
 	const struct fs_shard *shards;
-	uint64_t shard_count;
+	unsigned shard_shift;            /* from a hash to its shard */
 	struct fs_salt salt;             /* of the seed */
-	_Atomic uint32_t room;           /* lines that this process knows to be backed by the file system, from the first one on */
+	_Atomic uint64_t backed;         /* bytes that this process knows to be backed by the file system, from the first one on; whole lines */
 	fs_line heap_start;
 	uint64_t seed;
 	uint32_t max_lines;              /* where the heap must end */
@@ -48,7 +48,7 @@ struct flagstore {
 	uint32_t ring_words;             /* of the journal; 0: the segment has none */
 	/* the rest */
 	struct fs_tail tail;
-	_Atomic uint32_t seat_room;      /* as room: seats, and 1 if the conflicts, or the shadows, are known to be backed */
+	_Atomic uint32_t seat_room;      /* as backed: seats, and 1 if the conflicts, or the shadows, are known to be backed */
 	_Atomic uint32_t conflict_room;
 	_Atomic uint32_t shadow_room;
 	_Atomic uint32_t journal_room;
@@ -92,31 +92,36 @@ bool fs_room_take_seat(flagstore *store);
 /* The seat; NULL when it has no room yet. */
 const struct fs_seat *fs_seat_at(const flagstore *store, uint32_t index);
 
-/* True when this process knows that lines [line, line + count) are really backed, whatever the number is: there is something to read, if
- * perhaps not of the heap. */
-static inline bool fs_backed(const flagstore *store, fs_line line, uint32_t count)
+static inline uint64_t fs_backed_bytes(const flagstore *store)
 {
 	/* relaxed: the number only grows, and what it promises is kept by the kernel, not by another thread's stores */
-	return __builtin_expect((uint64_t)line + count <= atomic_load_explicit(&store->room, memory_order_relaxed), 1);
+	return atomic_load_explicit(&store->backed, memory_order_relaxed);
+}
+
+/* The same in lines. */
+static inline uint32_t fs_room(const flagstore *store)
+{
+	return (uint32_t)(fs_backed_bytes(store) / FS_LINE);
+}
+
+/* True when this process knows that the file is really backed up to that line, which begins or goes on at the offset, whatever that is:
+ * there is something to read, if perhaps not of the heap. */
+static inline bool fs_backed(const flagstore *store, uint64_t offset)
+{
+	return __builtin_expect(offset < fs_backed_bytes(store), 1);
 }
 
 /* The same for heap lines. */
 static inline bool fs_known(const flagstore *store, fs_line line, uint32_t count)
 {
-	return __builtin_expect(line >= store->heap_start, 1) && fs_backed(store, line, count);
-}
-
-/* The address of a line that is fs_backed(). */
-static inline const void *fs_address(const flagstore *store, fs_line line)
-{
-	return store->map + (size_t)line * FS_LINE;
+	return __builtin_expect(line >= store->heap_start, 1) && fs_backed(store, ((uint64_t)line + count - 1) * FS_LINE);
 }
 
 /* The address of lines [line, line + count) of the heap in the read-only mapping; NULL when they are not heap lines that are really
- * backed, whatever the number is. This and fs_backed() are the one place where a line number becomes a pointer. Async-signal-safe. */
+ * backed, whatever the number is. Here a line number becomes a pointer, and in fs_set_out() (find.h). Async-signal-safe. */
 static inline const void *fs_at(const flagstore *store, fs_line line, uint32_t count)
 {
-	return fs_known(store, line, count) || fs_heap_reaches(store, line, count) ? fs_address(store, line) : NULL;
+	return fs_known(store, line, count) || fs_heap_reaches(store, line, count) ? store->map + (size_t)line * FS_LINE : NULL;
 }
 
 /* Later versions may use what is unused now, with a feature bit that says so. */

@@ -22,28 +22,30 @@
 
 /* --------------------------------------------------------------------------------------------------- reads */
 
-static __attribute__((noinline)) bool get_unusual(const flagstore *store, const char *key, size_t length)
+/* The parts of the key one by one: so they stay in registers. */
+static __attribute__((noinline)) bool get_further(const flagstore *store, const char *key, size_t length, uint64_t hash)
 {
-	struct fs_key sought;
 	struct fs_found found;
 
+	return fs_find(store, &(struct fs_key){key, length, hash}, &found) == FS_FOUND && fs_word_value(found.word);
+}
+
+static __attribute__((noinline)) bool get_unusual(const flagstore *store, const char *key, size_t length)
+{
 	/* A key that is not valid is in no slot, so there is no need to look for NUL bytes in it. */
-	if (length - 1 >= FLAGSTORE_KEY_MAX)
-		return false;
-	sought = (struct fs_key){key, length, fs_hash(store->seed, key, length)};
-	return fs_find(store, &sought, &found) == FS_FOUND && fs_word_value(found.word);
+	return length - 1 < FLAGSTORE_KEY_MAX && get_further(store, key, length, fs_hash(store->seed, key, length));
 }
 
 static inline __attribute__((always_inline)) bool get(const flagstore *store, const char *key, size_t length)
 {
 	struct fs_found found;
-	int outcome;
+	uint64_t hash;
 
 	if (__builtin_expect(!fs_key_usual(length), 0))
 		return get_unusual(store, key, length);
-	outcome = fs_find_usual(store, (struct fs_key){key, length, fs_hash_usual(&store->salt, key, length)}, &found);
-	if (__builtin_expect(outcome == FS_UNUSUAL, 0))
-		return get_unusual(store, key, length);
+	hash = fs_hash_usual(&store->salt, key, length);
+	if (__builtin_expect(fs_find_usual(store, (struct fs_key){key, length, hash}, &found) == FS_UNUSUAL, 0))
+		return get_further(store, key, length, hash);
 	return fs_word_value(found.word);
 }
 
@@ -211,7 +213,7 @@ static enum flagstore_operation operation_of(const struct fs_effect *effect)
 
 static int write_under_lock(flagstore *store, const struct fs_key *key, const struct fs_rule *rule, struct fs_effect *effect)
 {
-	uint32_t index = fs_hash_shard(key->hash, store->shard_count);
+	uint32_t index = fs_hash_shard(key->hash, store->shard_shift);
 	struct fs_shard *shard = fs_shard_writable(store, index);
 	struct fs_deadline deadline = {.set = false};
 	int error;
@@ -269,7 +271,7 @@ static int try_write(flagstore *store, const char *bytes, size_t length, const s
 			return restless(store, &key);
 	}
 	if (!error && effect->action != FS_KEEP)
-		fs_wake(store, fs_shard_writable(store, fs_hash_shard(key.hash, store->shard_count)));
+		fs_wake(store, fs_shard_writable(store, fs_hash_shard(key.hash, store->shard_shift)));
 	return error;
 }
 
@@ -341,7 +343,7 @@ HERE bool write_usual(flagstore *store, const char *bytes, size_t length, struct
 		return false;
 	if (effect->action == FS_KEEP)
 		return true;
-	shard = fs_hash_shard(hash, store->shard_count);
+	shard = fs_hash_shard(hash, store->shard_shift);
 	if (effect->action != FS_REWRITE)
 		return false;
 	if (__builtin_expect(store->journal != NULL, 0)) {

@@ -20,7 +20,8 @@ static enum probe look_at(const flagstore *store, const struct fs_slot *slot, co
 	if (!fs_word_holds(first) || !fs_slot_may_have_key(slot, key))
 		return PROBE_MISSING;
 	shared = fs_slot_key(store, slot, key->length);
-	if (!shared || !fs_bytes_equal(shared, key->bytes, key->length))
+	if (!shared || !(fs_key_usual(key->length) ? fs_bytes_equal_usual(shared, key->bytes, key->length)
+	                                           : fs_bytes_equal(shared, key->bytes, key->length)))
 		return PROBE_MISSING;
 	fs_acquire_fence();
 	second = atomic_load_explicit(&slot->word, memory_order_acquire);
@@ -51,32 +52,6 @@ static enum probe probe(const flagstore *store, const struct fs_bucket_view *vie
 		group = group + 1 < groups ? group + 1 : 0;
 	}
 	return PROBE_MISSING;
-}
-
-int fs_search_bucket(const flagstore *store, uint64_t bucket_word, const char *bytes, size_t length, uint64_t hash, struct fs_found *found)
-{
-	struct fs_key key = {bytes, length, hash};
-	uint32_t group, groups;
-	struct fs_bucket_view view;
-
-	fs_bucket_view_make(store, bucket_word, &fs_bucket_classes[fs_dir_class(bucket_word)], &view);
-	group = fs_hash_slot(key.hash, view.count) / FS_GROUP;
-	groups = view.count / FS_GROUP;
-	*found = (struct fs_found){NULL, 0};
-	for (uint32_t i = 0; i < groups; i++) {
-		uint64_t tags = atomic_load_explicit(&view.bucket->tags[group], memory_order_relaxed);
-
-		for (uint64_t equal = fs_tags_equal(tags, fs_hash_tag(key.hash)); equal; equal &= equal - 1) {
-			int outcome = fs_look_at_usual(fs_slot_marked(&view.slots[group * FS_GROUP], equal), key, found);
-
-			if (outcome != FS_MISSING)
-				return outcome;
-		}
-		if (fs_tags_any_empty(tags))
-			break;
-		group = group + 1 < groups ? group + 1 : 0;
-	}
-	return FS_MISSING;
 }
 
 enum fs_outcome fs_find(const flagstore *store, const struct fs_key *key, struct fs_found *found)

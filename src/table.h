@@ -12,25 +12,57 @@
 
 static inline fs_line fs_dir_line(uint64_t word)
 {
-	return (fs_line)(word & ((UINT64_C(1) << FS_WORD_LINE_BITS) - 1));
+	return (fs_line)(word >> FS_WORD_LINE_SHIFT);
 }
 
-static inline uint32_t fs_dir_class(uint64_t word)
+/* Where in the file that line begins. */
+static inline uint64_t fs_dir_offset(uint64_t word)
 {
-	return (uint32_t)(word >> FS_WORD_CLASS_SHIFT) & 0xf;
+	return word >> (FS_WORD_LINE_SHIFT - __builtin_ctz(FS_LINE)) & ~(uint64_t)(FS_LINE - 1);
 }
 
 static inline uint32_t fs_dir_depth(uint64_t word)
 {
-	return (uint32_t)(word >> FS_WORD_DEPTH_SHIFT) & 0x1f;
+	return (uint32_t)(word & FS_WORD_DEPTH_MASK);
 }
 
-/* A word that replaces old: its count of replacements is one more. */
-static inline uint64_t fs_dir_word(uint64_t old, fs_line line, uint32_t class, uint32_t depth)
+/* How many times it has been replaced. */
+static inline uint64_t fs_dir_count(uint64_t word)
 {
-	uint64_t count = (old >> FS_WORD_COUNT_SHIFT) + 1;
+	return word >> FS_WORD_COUNT_SHIFT & ((UINT64_C(1) << FS_WORD_COUNT_BITS) - 1);
+}
 
-	return count << FS_WORD_COUNT_SHIFT | (uint64_t)depth << FS_WORD_DEPTH_SHIFT | (uint64_t)class << FS_WORD_CLASS_SHIFT | line;
+/* The bucket's slots; no class need have that many. */
+static inline uint32_t fs_dir_slots(uint64_t word)
+{
+	return (uint32_t)(word & FS_WORD_SLOTS_MASK) >> FS_WORD_SLOTS_SHIFT;
+}
+
+/* The bucket's size class; FS_BUCKET_CLASSES when there is none with that many slots. */
+static inline uint32_t fs_dir_class(uint64_t word)
+{
+	uint32_t class = 0;
+
+	while (class < FS_BUCKET_CLASSES && fs_bucket_classes[class].slots != fs_dir_slots(word))
+		class++;
+	return class;
+}
+
+static inline uint64_t fs_dir_word(fs_line line, uint64_t count, uint32_t slots, uint32_t depth)
+{
+	return (uint64_t)line << FS_WORD_LINE_SHIFT | (count & ((UINT64_C(1) << FS_WORD_COUNT_BITS) - 1)) << FS_WORD_COUNT_SHIFT |
+	       slots << FS_WORD_SLOTS_SHIFT | depth;
+}
+
+/* The word that replaces old: its count of replacements is one more. */
+static inline uint64_t fs_directory_word_after(uint64_t old, fs_line line, uint32_t depth)
+{
+	return fs_dir_word(line, fs_dir_count(old) + 1, 0, depth);
+}
+
+static inline uint64_t fs_bucket_word_after(uint64_t old, fs_line line, uint32_t class, uint32_t depth)
+{
+	return fs_dir_word(line, fs_dir_count(old) + 1, fs_bucket_classes[class].slots, depth);
 }
 
 static inline uint32_t fs_directory_kind(uint32_t depth)
@@ -38,50 +70,40 @@ static inline uint32_t fs_directory_kind(uint32_t depth)
 	return FS_KIND_DIRECTORY + (depth <= 3 ? 0 : depth - 3);
 }
 
-/* The entries of the directory that the word leads to; NULL when it leads nowhere. */
-static inline const _Atomic uint64_t *fs_directory(const flagstore *store, uint64_t word)
+/* The entries of a directory; NULL when it leads nowhere. */
+static inline const _Atomic uint64_t *fs_directory_at(const flagstore *store, fs_line line, uint32_t depth)
 {
-	uint32_t depth = fs_dir_depth(word);
-
-	return depth <= FS_DEPTH_MAX ? fs_at(store, fs_dir_line(word), depth <= 3 ? 1 : 1u << (depth - 3)) : NULL;
+	return depth <= FS_DEPTH_MAX ? fs_at(store, line, depth <= 3 ? 1 : 1u << (depth - 3)) : NULL;
 }
 
-/* A bucket whose word was checked. */
+static inline const _Atomic uint64_t *fs_directory(const flagstore *store, uint64_t word)
+{
+	return fs_directory_at(store, fs_dir_line(word), fs_dir_depth(word));
+}
+
+/* A bucket that is there. */
 struct fs_bucket_view {
 	const struct fs_bucket *bucket;
 	const struct fs_slot *slots;
 	uint32_t count;
 };
 
-static inline void fs_bucket_view_make(const flagstore *store, uint64_t word, const struct fs_bucket_class *class,
-                                       struct fs_bucket_view *view)
+/* False when it leads nowhere. */
+static inline bool fs_bucket_at(const flagstore *store, fs_line line, uint32_t class, struct fs_bucket_view *view)
 {
-	const char *place = fs_address(store, fs_dir_line(word));
+	const char *place = class < FS_BUCKET_CLASSES ? fs_at(store, line, fs_bucket_classes[class].lines) : NULL;
 
+	if (!place)
+		return false;
 	view->bucket = (const struct fs_bucket *)place;
-	view->slots = (const struct fs_slot *)(place + class->head * FS_LINE);
-	view->count = class->slots;
+	view->count = fs_bucket_classes[class].slots;
+	view->slots = (const struct fs_slot *)(place + fs_bucket_head(view->count));
+	return true;
 }
 
 static inline bool fs_bucket_view(const flagstore *store, uint64_t word, struct fs_bucket_view *view)
 {
-	const struct fs_bucket_class *class = &fs_bucket_classes[fs_dir_class(word)];
-
-	if (!fs_at(store, fs_dir_line(word), class->lines))
-		return false;
-	fs_bucket_view_make(store, word, class, view);
-	return true;
-}
-
-/* The same for a bucket in room that this process knows of. */
-static inline bool fs_bucket_view_backed(const flagstore *store, uint64_t word, struct fs_bucket_view *view)
-{
-	const struct fs_bucket_class *class = &fs_bucket_classes[fs_dir_class(word)];
-
-	if (!fs_backed(store, fs_dir_line(word), class->lines))
-		return false;
-	fs_bucket_view_make(store, word, class, view);
-	return true;
+	return fs_bucket_at(store, fs_dir_line(word), fs_dir_class(word), view);
 }
 
 /* ------------------------------------------------------------------------------------------------------ tags */
@@ -137,7 +159,7 @@ const _Atomic uint64_t *fs_entry_of(const flagstore *store, const struct fs_shar
 
 static inline const struct fs_shard *fs_shard_of(const flagstore *store, uint64_t hash)
 {
-	return &store->shards[fs_hash_shard(hash, store->shard_count)];
+	return &store->shards[fs_hash_shard(hash, store->shard_shift)];
 }
 
 /* False when the bytes are no valid key. */

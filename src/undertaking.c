@@ -77,7 +77,7 @@ void fs_publish(flagstore *store, struct fs_shard *shard)
 			/* release: pairs with the readers' acquire load; they see the bucket filled. Until the last entry is stored both
 			 * buckets are FROZEN and alike. */
 			atomic_store_explicit(entry,
-			                      fs_dir_word(outgoing, fs_block_line(fresh), fs_block_kind(fresh) - FS_KIND_BUCKET, depth + halves - 1),
+			                      fs_bucket_word_after(outgoing, fs_block_line(fresh), fs_block_kind(fresh) - FS_KIND_BUCKET, depth + halves - 1),
 			                      memory_order_release);
 			FS_POINT("bucket word published");
 		}
@@ -86,7 +86,7 @@ void fs_publish(flagstore *store, struct fs_shard *shard)
 			struct fs_bucket_view view;
 			fs_block fresh = fresh_of(shard, (int)i);
 
-			if (fs_bucket_view(store, fs_dir_word(0, fs_block_line(fresh), fs_block_kind(fresh) - FS_KIND_BUCKET, 0), &view))
+			if (fs_bucket_at(store, fs_block_line(fresh), fs_block_kind(fresh) - FS_KIND_BUCKET, &view))
 				thaw(store, &view);
 			FS_POINT("bucket thawed");
 		}

@@ -298,9 +298,9 @@ static void paint_flag(size_t at)
 	}
 }
 
-static size_t paint_bucket(uint64_t word, bool in_use)
+static size_t paint_bucket(uint64_t line, size_t slots, bool in_use)
 {
-	size_t at = (word & ((UINT64_C(1) << FS_WORD_LINE_BITS) - 1)) * FS_LINE, slots = class_slots[word >> FS_WORD_CLASS_SHIFT & 15];
+	size_t at = line * FS_LINE;
 	size_t ahead = (sizeof(struct fs_bucket) + slots + FS_LINE - 1) / FS_LINE * FS_LINE;
 
 	paint(at, ahead, in_use ? BUCKET : FREE_REST);
@@ -319,19 +319,19 @@ static size_t paint_bucket(uint64_t word, bool in_use)
 /* All of the heap but what is marked below stays FREE_REST: there is one free bucket, and one free key cell. */
 static void paint_heap(void)
 {
-	uint64_t line_mask = (UINT64_C(1) << FS_WORD_LINE_BITS) - 1;
-	size_t directory = (shard()->directory & line_mask) * FS_LINE, redo = (shard()->redo & UINT32_MAX) * FS_LINE;
+	size_t directory = (shard()->directory >> FS_WORD_LINE_SHIFT) * FS_LINE, redo = (shard()->redo & UINT32_MAX) * FS_LINE;
+	uint64_t word = *(uint64_t *)(void *)(bytes + directory);
 
 	paint(FS_PAGE * 2, used - FS_PAGE * 2, FREE_REST);
 	paint(directory, FS_LINE, DIRECTORY);
-	(void)paint_bucket(*(uint64_t *)(void *)(bytes + directory), true);
+	(void)paint_bucket(word >> FS_WORD_LINE_SHIFT, (word & FS_WORD_SLOTS_MASK) >> FS_WORD_SLOTS_SHIFT, true);
 	paint(redo, FS_LINE + 64 * sizeof(struct fs_redo_change), REDO_REST);
 	paint(redo, FS_LINE, REDO);
 	for (uint32_t kind = 0; kind < FS_KINDS; kind++) {
 		if (!shard()->free[kind])
 			continue;
 		if (kind < FS_KIND_CELL)
-			(void)paint_bucket(shard()->free[kind] | (uint64_t)kind << FS_WORD_CLASS_SHIFT, false);
+			(void)paint_bucket(shard()->free[kind], class_slots[kind], false);
 		paint((size_t)shard()->free[kind] * FS_LINE, 4, FREE_LINK);
 	}
 }

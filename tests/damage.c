@@ -254,6 +254,16 @@ static char *at_line(uint64_t line)
 #define SLOTS_OF(slots) slots,
 static const uint32_t class_slots[] = {FS_BUCKET_SLOTS(SLOTS_OF)};
 
+static uint64_t line_of(uint64_t word)
+{
+	return word >> FS_WORD_LINE_SHIFT;
+}
+
+static uint32_t slots_of(uint64_t word)
+{
+	return (uint32_t)((word & FS_WORD_SLOTS_MASK) >> FS_WORD_SLOTS_SHIFT);
+}
+
 /* The one bucket of the one shard, and its first slot that lives. */
 static struct {
 	_Atomic uint64_t *directory;
@@ -267,13 +277,13 @@ static struct {
 
 static void find_places(void)
 {
-	uint64_t line_mask = (UINT64_C(1) << FS_WORD_LINE_BITS) - 1, word;
+	uint64_t word;
 	size_t ahead;
 
-	place.directory = (_Atomic uint64_t *)(void *)at_line(shard(0)->directory & line_mask);
+	place.directory = (_Atomic uint64_t *)(void *)at_line(line_of(shard(0)->directory));
 	word = place.directory[0];
-	place.count = class_slots[word >> FS_WORD_CLASS_SHIFT & 15];
-	place.bucket = (struct fs_bucket *)(void *)at_line(word & line_mask);
+	place.count = slots_of(word);
+	place.bucket = (struct fs_bucket *)(void *)at_line(line_of(word));
 	place.tags = (uint8_t *)place.bucket->tags;
 	ahead = (sizeof(struct fs_bucket) + place.count + FS_LINE - 1) / FS_LINE * FS_LINE;
 	place.slots = (struct fs_slot *)(void *)((char *)place.bucket + ahead);
@@ -339,7 +349,7 @@ static void clear_a_directory_entry(void)
 
 static void point_behind_the_end(void)
 {
-	place.directory[0] |= (UINT64_C(1) << FS_WORD_LINE_BITS) - 1;
+	place.directory[0] |= UINT64_MAX << FS_WORD_LINE_SHIFT;
 }
 
 static void leave_the_sequence_odd(void)
@@ -354,9 +364,11 @@ static void note_more_room_than_there_is(void)
 
 static void free_a_bucket_in_use(void)
 {
-	uint32_t kind = FS_KIND_BUCKET + (uint32_t)(place.directory[0] >> FS_WORD_CLASS_SHIFT & 15);
+	uint32_t class = 0;
 
-	shard(0)->free[kind] = (uint32_t)(place.directory[0] & ((UINT64_C(1) << FS_WORD_LINE_BITS) - 1));
+	while (class_slots[class] != slots_of(place.directory[0]))
+		class++;
+	shard(0)->free[FS_KIND_BUCKET + class] = (uint32_t)line_of(place.directory[0]);
 }
 
 static const struct fault {
@@ -425,8 +437,6 @@ static void the_checker_finds_each_planted_fault(void **state)
 
 /* ----------------------------------------------------------------------------------------- chosen damage */
 
-static const uint64_t line_mask = (UINT64_C(1) << FS_WORD_LINE_BITS) - 1;
-
 /* A damaged copy of the sound segment, mapped. */
 static void open_damaged(void)
 {
@@ -450,7 +460,7 @@ static void a_bucket_deeper_than_its_directory_does_not_eat_all_room(void **stat
 	make_sound(1, 25);
 	open_damaged();
 	find_places();
-	place.directory[0] |= UINT64_C(3) << FS_WORD_DEPTH_SHIFT;
+	place.directory[0] |= 3;
 	store = attach(DAMAGED, 0);
 	for (unsigned i = 1000; result == FLAGSTORE_OK && i < 2000; i++)
 		result = flagstore_set(store, mixed_key(key, i), true);
@@ -540,10 +550,10 @@ static uint64_t large_bucket(void)
 	uint64_t largest = 0;
 
 	for (uint32_t i = 0; i < header()->constants.shards; i++) {
-		const _Atomic uint64_t *entries = (const void *)at_line(shard(i)->directory & line_mask);
+		const _Atomic uint64_t *entries = (const void *)at_line(line_of(shard(i)->directory));
 
-		for (uint32_t j = 0; j < 1u << (shard(i)->directory >> FS_WORD_DEPTH_SHIFT & 31); j++)
-			if ((entries[j] >> FS_WORD_CLASS_SHIFT & 15) >= (largest >> FS_WORD_CLASS_SHIFT & 15))
+		for (uint32_t j = 0; j < 1u << (shard(i)->directory & FS_WORD_DEPTH_MASK); j++)
+			if (slots_of(entries[j]) >= slots_of(largest))
 				largest = entries[j];
 	}
 	return largest;
@@ -552,7 +562,7 @@ static uint64_t large_bucket(void)
 /* All shards have one directory, the largest possible, all of whose entries name one bucket. */
 static void lead_everything_to_one_bucket(void)
 {
-	uint64_t bucket = large_bucket() | (uint64_t)FS_DEPTH_MAX << FS_WORD_DEPTH_SHIFT;
+	uint64_t bucket = (large_bucket() & ~FS_WORD_DEPTH_MASK) | FS_DEPTH_MAX;
 	uint32_t first = 1 << 15, lines = 1u << (FS_DEPTH_MAX - 3), end = first + lines;
 	int descriptor = open(path_of(DAMAGED), O_RDWR | O_CLOEXEC);
 
@@ -563,7 +573,7 @@ static void lead_everything_to_one_bucket(void)
 	header()->room = end;
 	header()->heap = (header()->heap & ~(uint64_t)UINT32_MAX) | end;
 	for (uint32_t i = 0; i < header()->constants.shards; i++)
-		shard(i)->directory = first | (uint64_t)FS_DEPTH_MAX << FS_WORD_DEPTH_SHIFT | UINT64_C(1) << FS_WORD_COUNT_SHIFT;
+		shard(i)->directory = (uint64_t)first << FS_WORD_LINE_SHIFT | UINT64_C(1) << FS_WORD_COUNT_SHIFT | FS_DEPTH_MAX;
 }
 
 static void walk_everything(void *argument)
@@ -670,8 +680,8 @@ static void a_checker_outlives_a_directory_that_grows_and_shrinks(void **state)
 	make_sound(1, FLAGS);
 	open_damaged();
 	word = shard(0)->directory;
-	require((word >> FS_WORD_DEPTH_SHIFT & 31) >= 2);
-	use_while_flickering((struct flicker){&shard(0)->directory, {word, word - (UINT64_C(1) << FS_WORD_DEPTH_SHIFT)}}, check_for_a_while, 0);
+	require((word & FS_WORD_DEPTH_MASK) >= 2);
+	use_while_flickering((struct flicker){&shard(0)->directory, {word, word - 1}}, check_for_a_while, 0);
 	close_damaged();
 }
 

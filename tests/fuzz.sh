@@ -138,8 +138,8 @@ finds_long_key() {
 
 # Only for the file that finds a bucket: line numbers go unchecked there.
 finds_unchecked_line() {
-	plant src/segment.h 'return __builtin_expect((uint64_t)line + count <= atomic_load_explicit(&store->room, memory_order_relaxed), 1);' \
-		'return store && line + count + 1;' && compile "$work/planted/o" -include "$work/planted/segment.h" "$src/src/table.c" &&
+	plant src/segment.h 'return __builtin_expect(offset < fs_backed_bytes(store), 1);' \
+		'return store && offset + 1;' && compile "$work/planted/o" -include "$work/planted/segment.h" "$src/src/table.c" &&
 		link "$work/planted/segment" "$work/planted/o/table.o" "$work/segment.o/segment.o" \
 			$(printf '%s\n' "$work"/library/*.o | grep -v /table.o) &&
 		finds segment

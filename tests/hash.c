@@ -91,7 +91,7 @@ enum { SETS = sizeof sets / sizeof *sets };
 
 static uint32_t shard(uint64_t hash)
 {
-	return fs_hash_shard(hash, 64);
+	return fs_hash_shard(hash, fs_shard_shift(64));
 }
 
 static uint32_t slot(uint64_t hash)

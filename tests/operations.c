@@ -170,7 +170,7 @@ static struct shape shape_of(flagstore *store)
 	require(file >= 0 && pread(file, &constants, sizeof constants, 0) == sizeof constants);
 	require(pread(file, &word, sizeof word, constants.header_size + (off_t)offsetof(struct fs_shard, directory)) == 8);
 	close(file);
-	shape.depth = word >> FS_WORD_DEPTH_SHIFT & 31;
+	shape.depth = word & FS_WORD_DEPTH_MASK;
 	return shape;
 }
 

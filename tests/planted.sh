@@ -47,8 +47,8 @@ crashes() {
 
 echo 1..4
 check 'line numbers are not looked at' crashes segment.h \
-	'return __builtin_expect((uint64_t)line + count <= atomic_load_explicit(&store->room, memory_order_relaxed), 1);' \
-	'return store && line + count + 1;' table.c
+	'return __builtin_expect(offset < fs_backed_bytes(store), 1);' \
+	'return store && offset + 1;' table.c
 check 'a bucket is said to be complete before it is filled' catches grow.c \
 	'	move_flags(store, old, fs_dir_depth(old_word), fresh, split);
 	/* Whoever' \

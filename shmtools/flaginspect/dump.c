@@ -121,9 +121,9 @@ static json_t *shard_json(const flagstore *store, uint32_t index)
 		uint64_t number;
 	} numbers[] = {
 		{"offset", (uint64_t)((const char *)shard - store->map)},
-		{"directory_offset", (uint64_t)fs_dir_line(directory) * FS_LINE},
+		{"directory_offset", fs_dir_offset(directory)},
 		{"directory_depth", fs_dir_depth(directory)},
-		{"directory_replacements", directory >> FS_WORD_COUNT_SHIFT},
+		{"directory_replacements", fs_dir_count(directory)},
 		{"wanted", load32(&shard->wanted)},
 		{"lock_word", (uint32_t)shard->mutex.__data.__lock},
 		{"holder", load(&shard->holder)},
@@ -162,7 +162,7 @@ static struct bucket_head head_of(const flagstore *store, uint64_t word, const s
 {
 	return (struct bucket_head){
 		.offset = (uint64_t)((const char *)view->bucket - store->map),
-		.replacements = word >> FS_WORD_COUNT_SHIFT,
+		.replacements = fs_dir_count(word),
 		.class = fs_dir_class(word),
 		.depth = fs_dir_depth(word),
 		.live = load32(&view->bucket->live),

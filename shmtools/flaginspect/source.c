@@ -232,7 +232,7 @@ static void settle_room(struct source *source)
 		there = (uint64_t)file.st_blocks * 512 / FS_LINE;
 	if (said < store->heap_start || said > store->max_lines || said > there)
 		said = (uint32_t)(there < store->max_lines ? there : store->max_lines);
-	atomic_store_explicit(&store->room, said, memory_order_relaxed);
+	atomic_store_explicit(&store->backed, (uint64_t)said * FS_LINE, memory_order_relaxed);
 }
 
 static void settle_store(struct source *source)
@@ -244,7 +244,7 @@ static void settle_store(struct source *source)
 	store->shards = (const void *)(store->map + FS_PAGE);
 	store->seed = store->constants.hash_seed;
 	store->salt = fs_salt(store->seed);
-	store->shard_count = store->constants.shards;
+	store->shard_shift = fs_shard_shift(store->constants.shards);
 	store->heap_start = fs_heap_start(&store->constants);
 	store->tail = source->table ? fs_tail(&store->constants) : (struct fs_tail){FS_PAGE, FS_PAGE, FS_PAGE, FS_PAGE, FS_PAGE};
 	store->max_lines = (uint32_t)(store->tail.journal / FS_LINE);
