@@ -237,7 +237,16 @@ uint64_t fs_journal_end(flagstore *store)
 	return atomic_load_explicit(&store->journal->head, memory_order_acquire);
 }
 
-/* ------------------------------------------------------------------------------------------------- writing */
+/* ------------------------------------------------------------------------------------------------- records */
+
+/* A record's first word, of the other ones: a sum with odd factors, so that no change of one word leaves it what it was; and of its position,
+ * so that an old record is not taken for one of now. */
+static uint64_t record_sum(uint64_t position, const uint64_t *words, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		position += words[i] * (FS_PRIME_1 + 2 * i);
+	return position;
+}
 
 /* Where a record is written, word by word. */
 struct pen {
@@ -260,7 +269,7 @@ static inline void put(struct pen *pen, uint64_t word)
 }
 
 /* The key as it stands in the record, which for a short one is as it stands in the slot; returns its words, 0 when there is none. */
-static uint32_t key_words(const flagstore *store, const struct fs_slot *slot, uint64_t words[FS_RECORD_WORDS_MAX])
+static uint32_t key_words(const flagstore *store, const struct fs_slot *slot, uint64_t *words)
 {
 	size_t length = fs_slot_key_length(slot);
 	uint32_t count = (uint32_t)((1 + length + 7) / 8);
@@ -281,20 +290,21 @@ bool fs_journal_write(flagstore *store, const struct fs_slot *slot, uint64_t aft
 {
 	struct fs_journal *journal = store->journal;
 	uint64_t position = atomic_load_explicit(&journal->next, memory_order_relaxed), words[FS_RECORD_WORDS_MAX];
-	uint32_t count = key_words(store, slot, words);
+	uint32_t count = key_words(store, slot, words + FS_RECORD_WORDS);
 	struct pen pen = pen_at(store, position);
 
 	if (!count)
 		return false;
-	put(&pen, position);
-	put(&pen, (FS_RECORD_WORDS + count) | (fs_word_holds(after) ? 0 : FS_RECORD_DELETE) | (more ? FS_RECORD_MORE : 0));
-	put(&pen, after);
-	put(&pen, (uint64_t)now_ms);
+	count += FS_RECORD_WORDS;
+	words[1] = count | (fs_word_holds(after) ? 0 : FS_RECORD_DELETE) | (more ? FS_RECORD_MORE : 0);
+	words[2] = after;
+	words[3] = (uint64_t)now_ms;
+	words[0] = record_sum(position, words + 1, count - 1);
 	for (uint32_t i = 0; i < count; i++)
 		put(&pen, words[i]);
 	/* Before the change, and so before anybody can see it: who sees it and waits for this position waits for this change. A death
 	 * before the intent leaves a next without one, which is forgotten. */
-	FS_NOTE(&journal->next, position + 8 * (FS_RECORD_WORDS + count));
+	FS_NOTE(&journal->next, position + 8 * (uint64_t)count);
 	return true;
 }
 
@@ -340,27 +350,29 @@ static inline uint64_t take(struct eye *eye)
 bool fs_journal_read(const flagstore *store, uint64_t position, uint64_t end, struct fs_record *record)
 {
 	const struct fs_journal *journal = fs_journal(store);
-	uint64_t about;
+	uint64_t words[FS_RECORD_WORDS_MAX];
 	struct eye eye;
 	uint32_t count;
 
 	if (!journal || position % 8 || end < position + 8 * (FS_RECORD_WORDS + 1))
 		return false;
 	eye = eye_at(store, journal, position);
-	if (take(&eye) != position)
-		return false;
-	about = take(&eye);
-	count = (uint32_t)(about & 0xff);
+	words[0] = take(&eye);
+	words[1] = take(&eye);
+	count = (uint32_t)(words[1] & 0xff);
 	if (count <= FS_RECORD_WORDS || count > FS_RECORD_WORDS_MAX || end < position + 8 * (uint64_t)count)
+		return false;
+	for (uint32_t i = 2; i < count; i++)
+		words[i] = take(&eye);
+	if (words[0] != record_sum(position, words + 1, count - 1))
 		return false;
 	record->position = position;
 	record->end = position + 8 * (uint64_t)count;
-	record->word = take(&eye);
-	record->time_ms = (int64_t)take(&eye);
-	record->deleted = about & FS_RECORD_DELETE;
-	record->more = about & FS_RECORD_MORE;
-	for (uint32_t i = FS_RECORD_WORDS; i < count; i++)
-		record->words[i - FS_RECORD_WORDS] = take(&eye);
+	record->deleted = words[1] & FS_RECORD_DELETE;
+	record->more = words[1] & FS_RECORD_MORE;
+	record->word = words[2];
+	record->time_ms = (int64_t)words[3];
+	memcpy(record->words, words + FS_RECORD_WORDS, (count - FS_RECORD_WORDS) * sizeof *words);
 	/* The records from the tail on were not overwritten: pairs with the store of the tail, which comes before it is written over. */
 	fs_acquire_fence();
 	if (atomic_load_explicit(&journal->tail, memory_order_relaxed) > position)

@@ -413,7 +413,7 @@ static_assert(sizeof(struct fs_shadow) == 32, "two to a line");
  * LMDB. The first page says where the journal begins and ends; behind it stands a ring of 8-byte words. A position counts the bytes that
  * were ever written, and is 0 when the segment is created; the byte at position p stands at p modulo the size of the ring.
  *
- * A record: its own position | 7..0 words of the record, 8 delete, 9 the batch goes on behind it | slot word after the change |
+ * A record: its sum (journal.c) | 7..0 words of the record, 8 delete, 9 the batch goes on behind it | slot word after the change |
  * milliseconds since 1970 | key: its length in one byte, then the key, padded with zeros to whole words. */
 #define FS_RECORD_WORDS 4 /* before the key */
 #define FS_RECORD_WORDS_MAX (FS_RECORD_WORDS + (1 + FLAGSTORE_KEY_MAX + 7) / 8)

@@ -1106,6 +1106,32 @@ static void scribble(flagstore *store, uint64_t *random)
 		atomic_store(&ring[random_next(random) % store->ring_words], word);
 }
 
+/* A deletion of which a byte of the key changes is the deletion of another flag, and so on. */
+static void a_record_of_which_any_word_has_changed_is_not_believed(void **state)
+{
+	const char *directory = in_memory("changed");
+	struct flagstore_options options = persisting(directory, FLAGSTORE_ASYNC);
+	_Atomic uint64_t *ring;
+	flagstore *store;
+
+	(void)state;
+	options.flags = FLAGSTORE_NO_FLUSHER;
+	store = fresh(SEGMENT, &options);
+	ring = (_Atomic uint64_t *)(void *)store->journal + FS_PAGE / 8;
+	for (size_t word = 0; word < fs_record_bytes(strlen("doubtful flag")) / 8; word++) {
+		uint64_t position, reconciles = persistence(store).reconciles;
+
+		require_ok(flagstore_set(store, "doubtful flag", true));
+		require_in_step(store);
+		position = atomic_load(&store->journal->head);
+		require_ok(flagstore_delete(store, "doubtful flag"));
+		atomic_fetch_xor(&ring[(position / 8 + word) % store->ring_words], UINT64_C(1) << (word * 5 + 9) % 64);
+		require_in_step(store);
+		require(persistence(store).reconciles > reconciles);
+	}
+	flagstore_close(store);
+}
+
 static void a_damaged_journal_harms_nobody_and_is_made_good(void **state)
 {
 	const char *directory = in_memory("damaged");
@@ -1271,6 +1297,7 @@ int main(void)
 		cmocka_unit_test(a_segment_from_before_a_reboot_gives_way_to_its_directory),
 		cmocka_unit_test(a_backup_is_of_one_moment),
 		cmocka_unit_test(verifying_and_reconciling_while_batches_go_on_finds_and_makes_no_difference),
+		cmocka_unit_test(a_record_of_which_any_word_has_changed_is_not_believed),
 		cmocka_unit_test(a_damaged_journal_harms_nobody_and_is_made_good),
 		cmocka_unit_test(one_that_is_stopped_in_the_journal_holds_nobody_longer_than_he_wants),
 		cmocka_unit_test(one_that_is_stopped_in_a_flush_opens_the_breaker),
