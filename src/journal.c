@@ -237,71 +237,87 @@ uint64_t fs_journal_end(flagstore *store)
 	return atomic_load_explicit(&store->journal->head, memory_order_acquire);
 }
 
-/* ------------------------------------------------------------------------------------------------- records */
+/* ------------------------------------------------------------------------------------------------- writing */
 
-/* A record's first word, of the other ones: a sum with odd factors, so that no change of one word leaves it what it was; and of its position,
- * so that an old record is not taken for one of now. */
-static uint64_t record_sum(uint64_t position, const uint64_t *words, uint32_t count)
-{
-	for (uint32_t i = 0; i < count; i++)
-		position += words[i] * (FS_PRIME_1 + 2 * i);
-	return position;
-}
+/* A record's first word is its sum: its position, so that an old record is not taken for one of now, and each word behind it times an odd
+ * factor, so that no change of one word leaves the sum what it was. */
+#define SUM_FACTOR FS_PRIME_1
+
+static_assert(SUM_FACTOR % 2 == 1, "odd factors");
 
 /* Where a record is written, word by word. */
 struct pen {
 	_Atomic uint64_t *ring, *at, *end;
+	uint64_t sum, factor;
 };
 
-static struct pen pen_at(flagstore *store, uint64_t position)
+static inline struct pen pen_at(flagstore *store, uint64_t position)
 {
 	_Atomic uint64_t *ring = (_Atomic uint64_t *)(void *)((char *)store->journal + sizeof(struct fs_journal));
 
-	return (struct pen){ring, ring + position / 8 % store->ring_words, ring + store->ring_words};
+	return (struct pen){ring, ring + position / 8 % store->ring_words, ring + store->ring_words, position, SUM_FACTOR};
+}
+
+static inline void skip(struct pen *pen)
+{
+	if (++pen->at == pen->end)
+		pen->at = pen->ring;
 }
 
 static inline void put(struct pen *pen, uint64_t word)
 {
 	/* relaxed: seen by the release store of head */
 	atomic_store_explicit(pen->at, word, memory_order_relaxed);
-	if (++pen->at == pen->end)
-		pen->at = pen->ring;
+	pen->sum += word * pen->factor;
+	pen->factor += 2;
+	skip(pen);
 }
 
-/* The key as it stands in the record, which for a short one is as it stands in the slot; returns its words, 0 when there is none. */
-static uint32_t key_words(const flagstore *store, const struct fs_slot *slot, uint64_t *words)
+/* Words that a record takes for a key: its length, and its bytes. */
+static inline uint32_t key_words(size_t length)
 {
-	size_t length = fs_slot_key_length(slot);
-	uint32_t count = (uint32_t)((1 + length + 7) / 8);
+	return (uint32_t)((1 + length + 7) / 8);
+}
 
-	if (!length)
-		return 0;
-	if (length <= FS_KEY_INLINE) {
-		for (uint32_t i = 0; i < count; i++)
-			words[i] = atomic_load_explicit(&slot->key[i], memory_order_relaxed);
-		return count;
-	}
-	words[count - 1] = 0;
+/* A short key stands in the record as it stands in the slot. */
+static inline void put_short_key(struct pen *pen, const struct fs_slot *slot, size_t length)
+{
+	for (uint32_t i = 0; i < key_words(length); i++)
+		put(pen, atomic_load_explicit(&slot->key[i], memory_order_relaxed));
+}
+
+/* False when it can't be read. */
+static __attribute__((noinline)) bool put_long_key(struct pen *pen, const flagstore *store, const struct fs_slot *slot, size_t length)
+{
+	uint64_t words[FS_RECORD_WORDS_MAX - FS_RECORD_WORDS];
+
+	words[key_words(length) - 1] = 0;
 	*(unsigned char *)words = (unsigned char)length;
-	return fs_slot_copy_key(store, slot, (char *)words + 1) == length ? count : 0;
+	if (fs_slot_copy_key(store, slot, (char *)words + 1) != length)
+		return false;
+	for (uint32_t i = 0; i < key_words(length); i++)
+		put(pen, words[i]);
+	return true;
 }
 
 bool fs_journal_write(flagstore *store, const struct fs_slot *slot, uint64_t after, int64_t now_ms, bool more)
 {
 	struct fs_journal *journal = store->journal;
-	uint64_t position = atomic_load_explicit(&journal->next, memory_order_relaxed), words[FS_RECORD_WORDS_MAX];
-	uint32_t count = key_words(store, slot, words + FS_RECORD_WORDS);
+	uint64_t position = atomic_load_explicit(&journal->next, memory_order_relaxed);
+	size_t length = fs_slot_key_length(slot);
+	uint32_t count = FS_RECORD_WORDS + key_words(length);
 	struct pen pen = pen_at(store, position);
+	_Atomic uint64_t *sum = pen.at;
 
-	if (!count)
+	skip(&pen);
+	put(&pen, count | (fs_word_holds(after) ? 0 : FS_RECORD_DELETE) | (more ? FS_RECORD_MORE : 0));
+	put(&pen, after);
+	put(&pen, (uint64_t)now_ms);
+	if (length - 1 < FS_KEY_INLINE)
+		put_short_key(&pen, slot, length);
+	else if (!length || !put_long_key(&pen, store, slot, length))
 		return false;
-	count += FS_RECORD_WORDS;
-	words[1] = count | (fs_word_holds(after) ? 0 : FS_RECORD_DELETE) | (more ? FS_RECORD_MORE : 0);
-	words[2] = after;
-	words[3] = (uint64_t)now_ms;
-	words[0] = record_sum(position, words + 1, count - 1);
-	for (uint32_t i = 0; i < count; i++)
-		put(&pen, words[i]);
+	atomic_store_explicit(sum, pen.sum, memory_order_relaxed);
 	/* Before the change, and so before anybody can see it: who sees it and waits for this position waits for this change. A death
 	 * before the intent leaves a next without one, which is forgotten. */
 	FS_NOTE(&journal->next, position + 8 * (uint64_t)count);
@@ -329,16 +345,17 @@ bool fs_journal_intend(flagstore *store, const struct fs_slot *slot, uint64_t af
 /* Where a record is read, word by word. */
 struct eye {
 	const _Atomic uint64_t *ring, *at, *end;
+	uint64_t sum, factor;
 };
 
 static struct eye eye_at(const flagstore *store, const struct fs_journal *journal, uint64_t position)
 {
 	const _Atomic uint64_t *ring = (const _Atomic uint64_t *)(const void *)((const char *)journal + sizeof *journal);
 
-	return (struct eye){ring, ring + position / 8 % store->ring_words, ring + store->ring_words};
+	return (struct eye){ring, ring + position / 8 % store->ring_words, ring + store->ring_words, 0, SUM_FACTOR};
 }
 
-static inline uint64_t take(struct eye *eye)
+static inline uint64_t take_sum(struct eye *eye)
 {
 	uint64_t word = atomic_load_explicit(eye->at, memory_order_relaxed);
 
@@ -347,32 +364,40 @@ static inline uint64_t take(struct eye *eye)
 	return word;
 }
 
+static inline uint64_t take(struct eye *eye)
+{
+	uint64_t word = take_sum(eye);
+
+	eye->sum += word * eye->factor;
+	eye->factor += 2;
+	return word;
+}
+
 bool fs_journal_read(const flagstore *store, uint64_t position, uint64_t end, struct fs_record *record)
 {
 	const struct fs_journal *journal = fs_journal(store);
-	uint64_t words[FS_RECORD_WORDS_MAX];
+	uint64_t sum, about;
 	struct eye eye;
 	uint32_t count;
 
 	if (!journal || position % 8 || end < position + 8 * (FS_RECORD_WORDS + 1))
 		return false;
 	eye = eye_at(store, journal, position);
-	words[0] = take(&eye);
-	words[1] = take(&eye);
-	count = (uint32_t)(words[1] & 0xff);
+	sum = take_sum(&eye);
+	about = take(&eye);
+	count = (uint32_t)(about & 0xff);
 	if (count <= FS_RECORD_WORDS || count > FS_RECORD_WORDS_MAX || end < position + 8 * (uint64_t)count)
-		return false;
-	for (uint32_t i = 2; i < count; i++)
-		words[i] = take(&eye);
-	if (words[0] != record_sum(position, words + 1, count - 1))
 		return false;
 	record->position = position;
 	record->end = position + 8 * (uint64_t)count;
-	record->deleted = words[1] & FS_RECORD_DELETE;
-	record->more = words[1] & FS_RECORD_MORE;
-	record->word = words[2];
-	record->time_ms = (int64_t)words[3];
-	memcpy(record->words, words + FS_RECORD_WORDS, (count - FS_RECORD_WORDS) * sizeof *words);
+	record->deleted = about & FS_RECORD_DELETE;
+	record->more = about & FS_RECORD_MORE;
+	record->word = take(&eye);
+	record->time_ms = (int64_t)take(&eye);
+	for (uint32_t i = FS_RECORD_WORDS; i < count; i++)
+		record->words[i - FS_RECORD_WORDS] = take(&eye);
+	if (sum != position + eye.sum)
+		return false;
 	/* The records from the tail on were not overwritten: pairs with the store of the tail, which comes before it is written over. */
 	fs_acquire_fence();
 	if (atomic_load_explicit(&journal->tail, memory_order_relaxed) > position)
