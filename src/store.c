@@ -228,20 +228,21 @@ static int write_under_lock(flagstore *store, const struct fs_key *key, const st
 	return error;
 }
 
-static int try_write(flagstore *store, const char *bytes, size_t length, const struct fs_rule *rule, struct fs_effect *effect)
+/* missing: the hash of a key that was not there a moment ago; 0: not known. */
+static int try_write(flagstore *store, const char *bytes, size_t length, uint64_t missing, const struct fs_rule *rule, struct fs_effect *effect)
 {
 	struct fs_deadline deadline = {.set = false};
-	struct fs_key key;
+	struct fs_key key = {bytes, length, missing};
 	int error;
 
-	if (!fs_key_make(store, bytes, length, &key))
+	if (missing ? !fs_key_valid(bytes, length) : !fs_key_make(store, bytes, length, &key))
 		return fs_fail(FLAGSTORE_EKEY, "a key of %zu bytes%s can't be used", length,
 		               length && length <= FLAGSTORE_KEY_MAX ? " with a NUL byte in it" : "");
 	if (!fs_entered(store))
 		return fs_fail(FLAGSTORE_EREADONLY, "segment %s is attached read-only by this process", store->path);
 	for (int tries = 0;; tries++) {
-		struct fs_found found;
-		enum fs_outcome outcome = fs_find(store, &key, &found);
+		struct fs_found found = {NULL, 0};
+		enum fs_outcome outcome = missing && !tries ? FS_MISSING : fs_find(store, &key, &found);
 		bool flipped;
 
 		if (outcome == FS_DAMAGED)
@@ -276,25 +277,25 @@ static int try_write(flagstore *store, const char *bytes, size_t length, const s
 }
 
 /* A full journal is written, by us or somebody else, with no lock held. */
-static int write_key(flagstore *store, const char *bytes, size_t length, const struct fs_rule *rule, struct fs_effect *effect)
+static int write_key(flagstore *store, const char *bytes, size_t length, uint64_t missing, const struct fs_rule *rule, struct fs_effect *effect)
 {
-	int error = try_write(store, bytes, length, rule, effect);
+	int error = try_write(store, bytes, length, missing, rule, effect);
 
 	while (error == FS_JOURNAL_FULL) {
 		error = fs_persist_make_room(store);
 		if (!error)
-			error = try_write(store, bytes, length, rule, effect);
+			error = try_write(store, bytes, length, 0, rule, effect);
 	}
 	return error;
 }
 
 /* All that a write may be, with the place from which the library was called, for the guard. The rule comes by value, and the effect is
  * written at the end, so that those who call this seldom need not keep them in memory. */
-static __attribute__((noinline)) int write_unusual(flagstore *store, const char *bytes, size_t length, struct fs_rule rule,
+static __attribute__((noinline)) int write_unusual(flagstore *store, const char *bytes, size_t length, uint64_t missing, struct fs_rule rule,
                                                    struct fs_effect *effect, const void *site)
 {
 	fs_thread.site = site;
-	return fs_unless_lost(store, fs_persisted(store, write_key(store, bytes, length, &rule, effect)));
+	return fs_unless_lost(store, fs_persisted(store, write_key(store, bytes, length, missing, &rule, effect)));
 }
 
 /* Part of the public function itself, whatever the compiler thinks of that: its return address is where the library was called, and of
@@ -320,10 +321,10 @@ static __attribute__((noinline)) int flip_journaled(flagstore *store, uint32_t s
 	return flipped ? FLAGSTORE_OK : FS_UNUSUAL;
 }
 
-/* What write_key() does for most writes, those of flags that exist, without a detour. False: nothing has been done, and it must be called.
- * A flag that was found has a valid key; a missing one has no LIVE word. */
+/* What write_key() does for most writes, those of flags that exist, without a detour. False: nothing has been done, and it must be called,
+ * with the hash of what is missing. A flag that was found has a valid key; a missing one has no LIVE word. */
 HERE bool write_usual(flagstore *store, const char *bytes, size_t length, struct fs_rule rule, struct fs_effect *effect, const void *site,
-                      int *error)
+                      uint64_t *missing, int *error)
 {
 	struct fs_found found;
 	uint64_t hash;
@@ -335,8 +336,10 @@ HERE bool write_usual(flagstore *store, const char *bytes, size_t length, struct
 	hash = fs_hash_usual(&store->salt, bytes, length);
 	outcome = fs_find_usual(store, (struct fs_key){bytes, length, hash}, &found);
 	if (__builtin_expect(outcome == FS_UNUSUAL || fs_word_state(found.word) != FS_LIVE, 0)) {
-		if (outcome == FS_MISSING)
+		if (outcome == FS_MISSING) {
+			*missing = hash;
 			fs_expect_insert(store, hash);
+		}
 		return false;
 	}
 	if (fs_rule_apply(&rule, true, found.word, effect))
@@ -361,11 +364,12 @@ HERE int write_flag(flagstore *store, const char *bytes, size_t length, struct f
 {
 	const void *site = __builtin_return_address(0);
 	struct fs_effect unusual = {FS_KEEP, false};
+	uint64_t missing = 0;
 	int error = FLAGSTORE_OK;
 
-	if (__builtin_expect(write_usual(store, bytes, length, rule, effect, site, &error), 1))
+	if (__builtin_expect(write_usual(store, bytes, length, rule, effect, site, &missing, &error), 1))
 		return fs_lost(store) ? fs_unless_lost(store, error) : fs_persisted(store, error);
-	error = write_unusual(store, bytes, length, rule, &unusual, site);
+	error = write_unusual(store, bytes, length, missing, rule, &unusual, site);
 	*effect = unusual;
 	return error;
 }

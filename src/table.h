@@ -32,7 +32,7 @@ static inline uint64_t fs_dir_count(uint64_t word)
 	return word >> FS_WORD_COUNT_SHIFT & ((UINT64_C(1) << FS_WORD_COUNT_BITS) - 1);
 }
 
-/* The bucket's slots; no class need have that many. */
+/* The bucket's slots; perhaps no bucket has that many. */
 static inline uint32_t fs_dir_slots(uint64_t word)
 {
 	return (uint32_t)(word & FS_WORD_SLOTS_MASK) >> FS_WORD_SLOTS_SHIFT;
@@ -88,22 +88,34 @@ struct fs_bucket_view {
 	uint32_t count;
 };
 
-/* False when it leads nowhere. */
-static inline bool fs_bucket_at(const flagstore *store, fs_line line, uint32_t class, struct fs_bucket_view *view)
+/* False when it is not of the heap, and backed. */
+static inline bool fs_bucket_with(const flagstore *store, fs_line line, uint32_t slots, struct fs_bucket_view *view)
 {
-	const char *place = class < FS_BUCKET_CLASSES ? fs_at(store, line, fs_bucket_classes[class].lines) : NULL;
+	uint64_t head = fs_bucket_head(slots);
+	const char *place = fs_at(store, line, (uint32_t)(head / FS_LINE) + slots);
 
 	if (!place)
 		return false;
 	view->bucket = (const struct fs_bucket *)place;
-	view->count = fs_bucket_classes[class].slots;
-	view->slots = (const struct fs_slot *)(place + fs_bucket_head(view->count));
+	view->slots = (const struct fs_slot *)(place + head);
+	view->count = slots;
 	return true;
 }
 
+static inline bool fs_bucket_at(const flagstore *store, fs_line line, uint32_t class, struct fs_bucket_view *view)
+{
+	return class < FS_BUCKET_CLASSES && fs_bucket_with(store, line, fs_bucket_classes[class].slots, view);
+}
+
+/* Bit n: there are buckets of so many slots, in sixteens. */
+#define FS_SLOTS_BIT(slots) | UINT64_C(1) << (slots) / 16
+#define FS_SLOTS_BITS (UINT64_C(0) FS_BUCKET_SLOTS(FS_SLOTS_BIT))
+
 static inline bool fs_bucket_view(const flagstore *store, uint64_t word, struct fs_bucket_view *view)
 {
-	return fs_bucket_at(store, fs_dir_line(word), fs_dir_class(word), view);
+	uint32_t slots = fs_dir_slots(word);
+
+	return FS_SLOTS_BITS >> slots / 16 & 1 && fs_bucket_with(store, fs_dir_line(word), slots, view);
 }
 
 /* ------------------------------------------------------------------------------------------------------ tags */
