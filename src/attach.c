@@ -199,8 +199,10 @@ static int attach(const char *name, const struct flagstore_options *options, fla
 	fs_file_lock(made->fd, F_UNLCK, FS_LOCK_SETUP);
 	if (!writable)
 		recover_for_reader(name, made);
-	*store = made;
-	return FLAGSTORE_OK;
+	error = fs_store_share(made, store);
+	if (error)
+		flagstore_close(made);
+	return error;
 }
 
 /* Of several that find none one creates it, and the others attach; unless it is unlinked all the time. */

@@ -538,7 +538,7 @@ static int make_journal_room(struct commit *commit)
 
 int flagstore_batch_commit(flagstore_batch *batch, size_t *changed)
 {
-	flagstore *store = batch->store;
+	flagstore *store = batch->store->writing;
 	struct commit commit = {
 		.store = store,
 		.batch = batch,

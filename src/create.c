@@ -309,8 +309,10 @@ int flagstore_create(const char *name, const struct flagstore_options *options, 
 		return error;
 	}
 	fs_file_lock(made->fd, F_UNLCK, FS_LOCK_SETUP);
-	*store = made;
-	return FLAGSTORE_OK;
+	error = fs_store_share(made, store);
+	if (error)
+		flagstore_close(made);
+	return error;
 }
 
 /* -------------------------------------------------------------------------------------------------- unlink */

@@ -29,6 +29,7 @@ int fs_store_new(const char *name, flagstore **store)
 		free(made);
 		return error;
 	}
+	made->writing = made;
 	*store = made;
 	return FLAGSTORE_OK;
 }
@@ -42,14 +43,16 @@ void fs_store_free(flagstore *store)
 	if (store->write_map && store->mapping && fs_lost(store))
 		kept = (size_t)store->heap_start * FS_LINE;
 	fs_mapping_remove(store->mapping);
-	if (store->map && store->map != store->write_map)
-		munmap((char *)(uintptr_t)store->map, size);
+	if (store->read_map && store->read_map != store->write_map)
+		munmap((char *)(uintptr_t)store->read_map, size);
 	if (store->write_map)
 		munmap(store->write_map + kept, size - kept);
 	if (store->entered)
 		munmap(store->entered, FS_PAGE);
 	if (store->fd >= 0)
 		close(store->fd);
+	if (store->writing != store)
+		free(store->writing);
 	free(store);
 }
 
@@ -69,6 +72,12 @@ static void *map_file(const flagstore *store, int protection)
 	return map;
 }
 
+static void look_through(flagstore *store, const char *map)
+{
+	store->map = map;
+	store->shards = (const void *)(map + FS_PAGE);
+}
+
 int fs_store_map(flagstore *store, bool writable)
 {
 	struct statfs system;
@@ -76,11 +85,11 @@ int fs_store_map(flagstore *store, bool writable)
 	store->write_map = writable ? map_file(store, PROT_READ | PROT_WRITE) : NULL;
 #ifdef FS_THREAD_SANITIZER
 	/* It tells accesses by their addresses, so that it must see reads and writes at the same ones. */
-	store->map = writable ? store->write_map : map_file(store, PROT_READ);
+	store->read_map = writable ? store->write_map : map_file(store, PROT_READ);
 #else
-	store->map = map_file(store, PROT_READ);
+	store->read_map = map_file(store, PROT_READ);
 #endif
-	if (!store->map || (writable && !store->write_map))
+	if (!store->read_map || (writable && !store->write_map))
 		return fs_fail_errno(FLAGSTORE_ENOMEMORY, "segment %s can't be mapped at its maximum size of %llu bytes", store->path,
 		                     (unsigned long long)store->constants.max_bytes);
 	if (writable) {
@@ -90,10 +99,10 @@ int fs_store_map(flagstore *store, bool writable)
 			return fs_fail_errno(FLAGSTORE_ENOMEMORY, "segment %s: there is no memory that fork wipes", store->path);
 		store->entered = page;
 	}
-	store->mapping = fs_mapping_add(store->map, store->write_map, store->constants.max_bytes, store->entered);
+	store->mapping = fs_mapping_add(store->read_map, store->write_map, store->constants.max_bytes, store->entered);
 	if (!store->mapping)
 		return fs_fail(FLAGSTORE_ENOMEMORY, "segment %s: there is no memory to attach to it", store->path);
-	store->shards = (const void *)(store->map + FS_PAGE);
+	look_through(store, writable ? store->write_map : store->read_map);
 	store->seed = store->constants.hash_seed;
 	store->salt = fs_salt(store->seed);
 	store->shard_shift = fs_shard_shift(store->constants.shards);
@@ -103,6 +112,19 @@ int fs_store_map(flagstore *store, bool writable)
 	store->ring_words = store->tail.journal < store->tail.seats ? (uint32_t)(fs_ring_bytes(&store->constants) / 8) : 0;
 	store->created_ms = store->constants.created_ms;
 	store->tmpfs = fstatfs(store->fd, &system) == 0 && system.f_type == TMPFS_MAGIC;
+	return FLAGSTORE_OK;
+}
+
+int fs_store_share(flagstore *store, flagstore **shared)
+{
+	*shared = store;
+	if (!store->write_map)
+		return FLAGSTORE_OK;
+	*shared = malloc(sizeof *store);
+	if (!*shared)
+		return fs_fail(FLAGSTORE_ENOMEMORY, "there is no memory to attach to segment %s", store->path);
+	**shared = *store;
+	look_through(*shared, store->read_map);
 	return FLAGSTORE_OK;
 }
 

@@ -20,8 +20,13 @@ int fs_store_new(const char *name, flagstore **store);
 /* Unmaps, closes and frees what the store has by now. */
 void fs_store_free(flagstore *store);
 
-/* Maps the open file, whose constants are known. Errors: ENOMEMORY, ESYSTEM. */
+/* Maps the open file, whose constants are known; a writable one is looked at through its writable mapping. Errors: ENOMEMORY, ESYSTEM. */
 int fs_store_map(flagstore *store, bool writable);
+
+/* The store to be given to the caller: one that looks at the segment through the read-only mapping. Its writes go on with the first one,
+ * store->writing, which fs_store_free() frees with it; else each page that a write needs would be looked up, and entered in the process's
+ * page tables, twice. Error: ENOMEMORY. */
+int fs_store_share(flagstore *store, flagstore **shared);
 
 /* Waits for a lock (F_RDLCK, F_WRLCK) on one byte of the open file. Errors: ETIMEDOUT, ESYSTEM. */
 int fs_store_wait_for_lock(const flagstore *store, int type, int64_t byte, uint32_t limit_ms);

@@ -78,7 +78,7 @@ int flagstore_set_guard(flagstore *store, enum flagstore_guard mode, uint32_t wi
 	before = fs_guard_word(store);
 	after = (uint64_t)(window_ms ? window_ms : window_of(before)) << FS_GUARD_WINDOW_SHIFT | mode;
 	atomic_store_explicit(&header->guard, after, memory_order_release);
-	atomic_store_explicit(&header->guard_by, store->worker, memory_order_relaxed);
+	atomic_store_explicit(&header->guard_by, fs_own_worker(store), memory_order_relaxed);
 	atomic_store_explicit(&header->guard_since_ms, (uint64_t)fs_now_ms(), memory_order_relaxed);
 	fs_event_guard(store, before, after);
 	FS_PROBE3(guard, store->path, (int)fs_guard_mode(before), (int)mode);

@@ -120,11 +120,11 @@ void fs_seats_leave(flagstore *store)
 	/* In a child that never entered, threads of the parent may seem to be leaving for ever. */
 	while (entered && atomic_load_explicit(&mapping->leaving, memory_order_seq_cst))
 		sched_yield();
-	for (uint32_t i = 0; entered && store->worker && i < count; i++) {
+	for (uint32_t i = 0; entered && fs_own_worker(store) && i < count; i++) {
 		struct fs_seat *seat = fs_writable(store, fs_seat_at(store, i));
 		uint64_t owner = atomic_load_explicit(&seat->owner, memory_order_relaxed);
 
-		if (owner && fs_mark_worker(owner) == store->worker)
+		if (owner && fs_mark_worker(owner) == fs_own_worker(store))
 			give_back(seat, owner);
 	}
 }
@@ -155,7 +155,7 @@ static bool owner_lives(const flagstore *store, uint64_t owner)
 	if (!fs_worker_lives(store, worker))
 		return false;
 	/* A thread that ended without running its destructors. */
-	return worker != store->worker || syscall(SYS_tgkill, getpid(), fs_mark_thread(owner), 0) == 0 || errno != ESRCH;
+	return worker != fs_own_worker(store) || syscall(SYS_tgkill, getpid(), fs_mark_thread(owner), 0) == 0 || errno != ESRCH;
 }
 
 static void move_in(struct fs_seat *seat)
@@ -251,7 +251,7 @@ void fs_seat_take(flagstore *store)
 		errno = saved;
 		return;
 	}
-	owner = store->worker | (uint64_t)syscall(SYS_gettid) << FS_MARK_WORKER_BITS;
+	owner = fs_own_worker(store) | (uint64_t)syscall(SYS_gettid) << FS_MARK_WORKER_BITS;
 	fs_thread = (struct fs_thread){.life = life, .mark = owner, .site = fs_thread.site};
 	/* Without a place to keep it in, a seat could not be given back. */
 	place = places_possible ? malloc(sizeof *place) : NULL;
@@ -263,7 +263,7 @@ void fs_seat_take(flagstore *store)
 		free(place);
 		place = NULL;
 	}
-	if (place && store->worker) {
+	if (place && fs_own_worker(store)) {
 		look_for_seat(store, owner & FS_OWNER_MASK);
 		place->thread = fs_thread;
 	}

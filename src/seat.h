@@ -56,7 +56,7 @@ static inline struct fs_seat *fs_own_seat(const flagstore *store)
 /* The calling thread's writer mark; that of an unknown thread while the process has not entered. */
 static inline uint64_t fs_own_mark(const flagstore *store)
 {
-	return fs_seat_is_current(store) ? fs_thread.mark : store->worker;
+	return fs_seat_is_current(store) ? fs_thread.mark : fs_own_worker(store);
 }
 
 static inline uint32_t fs_mark_worker(uint64_t mark)

@@ -30,7 +30,7 @@ struct fs_tail {
 
 struct flagstore {
 	/* what a read needs */
-	const char *map;                 /* read-only mapping of max_bytes */
+	const char *map;                 /* mapping of max_bytes; read-only, but for a writing one */
 	const struct fs_shard *shards;
 	unsigned shard_shift;            /* from a hash to its shard */
 	struct fs_salt salt;             /* of the seed */
@@ -39,14 +39,16 @@ struct flagstore {
 	uint64_t seed;
 	uint32_t max_lines;              /* where the heap must end */
 	/* what a write needs */
+	flagstore *writing;              /* the same store for writes: they touch a page in the writable mapping alone */
 	char *write_map;                 /* writable mapping of the same bytes; NULL when attached read-only */
 	struct fs_entered *entered;      /* a page that fork wipes */
-	uint32_t worker;                 /* worker id of this process; 0 when all entries were taken */
+	uint32_t worker;                 /* of the writing one: worker id of this process; 0 when all entries were taken */
 	uint32_t lock_wait_ms;
 	int64_t created_ms;
 	struct fs_journal *journal;      /* in the writable mapping; NULL: changes are not kept, or can't be made */
 	uint32_t ring_words;             /* of the journal; 0: the segment has none */
 	/* the rest */
+	const char *read_map;            /* the read-only mapping */
 	struct fs_tail tail;
 	_Atomic uint32_t seat_room;      /* as backed: seats, and 1 if the conflicts, or the shadows, are known to be backed */
 	_Atomic uint32_t conflict_room;
@@ -61,6 +63,11 @@ struct flagstore {
 	bool no_flusher;                 /* attached FLAGSTORE_NO_FLUSHER */
 	char path[PATH_MAX];
 };
+
+static inline uint32_t fs_own_worker(const flagstore *store)
+{
+	return store->writing->worker;
+}
 
 /* Lines that the shards, the workers and the header take: where the heap starts. */
 fs_line fs_heap_start(const struct fs_constants *constants);

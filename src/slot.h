@@ -171,7 +171,7 @@ static inline void fs_slot_stamp(const flagstore *store, struct fs_slot *slot, u
 
 	/* A clock that was set back must not reach into other fields. */
 	atomic_store_explicit(&slot->stamp,
-	                      (uint64_t)(since < 0 ? 0 : since) << FS_STAMP_TIME_SHIFT | (uint64_t)store->worker << FS_STAMP_VERSION_BITS | mark,
+	                      (uint64_t)(since < 0 ? 0 : since) << FS_STAMP_TIME_SHIFT | (uint64_t)fs_own_worker(store) << FS_STAMP_VERSION_BITS | mark,
 	                      memory_order_relaxed);
 }
 

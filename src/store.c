@@ -367,6 +367,7 @@ HERE int write_flag(flagstore *store, const char *bytes, size_t length, struct f
 	uint64_t missing = 0;
 	int error = FLAGSTORE_OK;
 
+	store = store->writing;
 	if (__builtin_expect(write_usual(store, bytes, length, rule, effect, site, &missing, &error), 1))
 		return fs_lost(store) ? fs_unless_lost(store, error) : fs_persisted(store, error);
 	error = write_unusual(store, bytes, length, missing, rule, &unusual, site);

@@ -100,7 +100,7 @@ void fs_worker_enter(flagstore *store)
 	uint32_t count = store->constants.workers;
 	uint32_t first = atomic_fetch_add_explicit(&header->next_worker, 1, memory_order_relaxed);
 
-	store->worker = 0;
+	store->writing->worker = 0;
 	for (uint32_t i = 0; i < count; i++) {
 		uint32_t index = (first + i) % count;
 		struct fs_worker *entry = fs_writable(store, fs_worker_entry(store, index));
@@ -108,7 +108,7 @@ void fs_worker_enter(flagstore *store)
 		if (!fs_file_lock(store->fd, F_WRLCK, FS_LOCK_WORKER + index))
 			continue;
 		fill_entry(entry);
-		store->worker = make_id(index, atomic_load_explicit(&entry->generation, memory_order_relaxed));
+		store->writing->worker = make_id(index, atomic_load_explicit(&entry->generation, memory_order_relaxed));
 		break;
 	}
 	begin_life(store);
@@ -116,9 +116,9 @@ void fs_worker_enter(flagstore *store)
 
 void fs_worker_leave(flagstore *store)
 {
-	if (store->worker && atomic_load_explicit(&store->entered->state, memory_order_acquire) == ENTERED)
-		fs_file_lock(store->fd, F_UNLCK, FS_LOCK_WORKER + (store->worker & ((1u << FS_WORKER_INDEX_BITS) - 1)) - 1);
-	store->worker = 0;
+	if (fs_own_worker(store) && atomic_load_explicit(&store->entered->state, memory_order_acquire) == ENTERED)
+		fs_file_lock(store->fd, F_UNLCK, FS_LOCK_WORKER + (fs_own_worker(store) & ((1u << FS_WORKER_INDEX_BITS) - 1)) - 1);
+	store->writing->worker = 0;
 }
 
 void fs_worker_see_to(flagstore *store)
@@ -145,7 +145,7 @@ void fs_worker_see_to(flagstore *store)
 		/* Without a description of its own the child can't hold an entry. It works, unlisted. */
 		if (fd >= 0)
 			close(fd);
-		store->worker = 0;
+		store->writing->worker = 0;
 		begin_life(store);
 	}
 	errno = saved;
@@ -173,7 +173,7 @@ static bool read_entry(const flagstore *store, uint32_t index, struct flagstore_
 		memcpy(worker->command, words, sizeof worker->command);
 		worker->command[sizeof worker->command - 1] = 0;
 		worker->id = make_id(index, generation);
-		worker->self = worker->id == store->worker;
+		worker->self = worker->id == fs_own_worker(store);
 		/* A process's own lock never conflicts with a question of its own. */
 		worker->alive = worker->self || fs_file_locked(store->fd, FS_LOCK_WORKER + index);
 		return true;
@@ -189,7 +189,7 @@ bool fs_worker_lives(const flagstore *store, uint32_t id)
 	if (id == 0 || index >= store->constants.workers)
 		return false;
 	generation = atomic_load_explicit(&fs_worker_entry(store, index)->generation, memory_order_relaxed);
-	return make_id(index, generation) == id && (id == store->worker || fs_file_locked(store->fd, FS_LOCK_WORKER + index));
+	return make_id(index, generation) == id && (id == fs_own_worker(store) || fs_file_locked(store->fd, FS_LOCK_WORKER + index));
 }
 
 int flagstore_worker(const flagstore *store, uint32_t id, struct flagstore_worker *worker)

@@ -7,7 +7,7 @@
 
 #include "seat.h"
 
-/* Enters this process as a worker, with an entry if one is free. Sets store->worker and marks the store entered. */
+/* Enters this process as a worker, with an entry if one is free. Notes its id and marks the store entered. */
 void fs_worker_enter(flagstore *store);
 
 /* Gives the entry back; who it was stays readable until it is used again. */
@@ -25,7 +25,7 @@ void fs_worker_see_to(flagstore *store);
 /* The process has entered, and the calling thread has its seat. */
 static inline bool fs_entered_before(const flagstore *store)
 {
-	/* acquire: pairs with the release by the thread that entered; its store->fd and store->worker are seen */
+	/* acquire: pairs with the release by the thread that entered; its store->fd and worker id are seen */
 	return store->entered && atomic_load_explicit(&store->entered->life, memory_order_acquire) == fs_thread.life;
 }
 

@@ -297,6 +297,13 @@ static int key_number(const char *key, size_t length)
 }
 
 /* By the words of flagstore(5), not by the library. */
+static uint64_t sum_of(uint64_t position, const uint64_t *words)
+{
+	for (uint64_t i = 0; i + 1 < (words[0] & 0xff); i++)
+		position += words[i] * (UINT64_C(0x9e3779b185ebca87) + 2 * i);
+	return position;
+}
+
 static void read_journal(const flagstore *store)
 {
 	const uint64_t *ring = (const void *)((const char *)store->journal + FS_PAGE);
@@ -312,7 +319,7 @@ static void read_journal(const flagstore *store)
 		struct change *change = &changes[changes_count++];
 		unsigned writer = (unsigned)(key[1] - '0');
 
-		require(changes_count < CHANGES_MAX && words[0] == position && writer < WRITERS);
+		require(changes_count < CHANGES_MAX && words[0] == sum_of(position, words + 1) && writer < WRITERS);
 		if (key_number((const char *)key + 1, key[0]) < 0) {
 			require(keys_count < KEYS_MAX);
 			memcpy(keys[keys_count], key + 1, key[0]);

@@ -323,6 +323,7 @@ int source_try(const char *name, struct source *source)
 	if (!source->store)
 		return fs_fail(FLAGSTORE_ENOMEMORY, "there is no memory to open %.100s", name);
 	source->store->fd = -1;
+	source->store->writing = source->store;
 	error = open_source(name, source);
 	if (error)
 		source_close(source);
