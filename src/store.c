@@ -289,18 +289,29 @@ static int write_key(flagstore *store, const char *bytes, size_t length, uint64_
 	return error;
 }
 
-/* All that a write may be, with the place from which the library was called, for the guard. The rule comes by value, and the effect is
- * written at the end, so that those who call this seldom need not keep them in memory. */
-static __attribute__((noinline)) int write_unusual(flagstore *store, const char *bytes, size_t length, uint64_t missing, struct fs_rule rule,
-                                                   struct fs_effect *effect, const void *site)
+/* What came of a write. */
+struct written {
+	int error;
+	struct fs_effect effect;
+};
+
+/* All that a write may be, with the place from which the library was called, for the guard. Rule and result go by value, so that those who
+ * call this seldom need not keep them in memory. */
+static __attribute__((noinline)) struct written write_unusual(flagstore *store, const char *bytes, size_t length, uint64_t missing,
+                                                              struct fs_rule rule, const void *site)
 {
+	struct written written = {FLAGSTORE_OK, {FS_KEEP, false}};
+
 	fs_thread.site = site;
-	return fs_unless_lost(store, fs_persisted(store, write_key(store, bytes, length, missing, &rule, effect)));
+	written.error = write_key(store, bytes, length, missing, &rule, &written.effect);
+	written.error = fs_unless_lost(store, fs_persisted(store, written.error));
+	return written;
 }
 
 /* Part of the public function itself, whatever the compiler thinks of that: its return address is where the library was called, and of
  * the rules only its own is left. */
 #define HERE static inline __attribute__((always_inline))
+#define SITE __builtin_return_address(0)
 
 /* FS_UNUSUAL: nothing has been done, and write_key() must be called. */
 static __attribute__((noinline)) int flip_journaled(flagstore *store, uint32_t shard, size_t length, struct fs_found found, bool value,
@@ -323,15 +334,15 @@ static __attribute__((noinline)) int flip_journaled(flagstore *store, uint32_t s
 
 /* What write_key() does for most writes, those of flags that exist, without a detour. False: nothing has been done, and it must be called,
  * with the hash of what is missing. A flag that was found has a valid key; a missing one has no LIVE word. */
-HERE bool write_usual(flagstore *store, const char *bytes, size_t length, struct fs_rule rule, struct fs_effect *effect, const void *site,
-                      uint64_t *missing, int *error)
+HERE bool write_usual(flagstore *store, const char *bytes, size_t length, struct fs_rule rule, struct fs_effect *effect, uint64_t *missing,
+                      int *error)
 {
 	struct fs_found found;
 	uint64_t hash;
 	uint32_t shard;
 	int outcome;
 
-	if (__builtin_expect(!fs_key_usual(length) || !fs_entered_before(store), 0))
+	if (__builtin_expect(!fs_key_usual(length) || !store->entered, 0))
 		return false;
 	hash = fs_hash_usual(&store->salt, bytes, length);
 	outcome = fs_find_usual(store, (struct fs_key){bytes, length, hash}, &found);
@@ -344,16 +355,19 @@ HERE bool write_usual(flagstore *store, const char *bytes, size_t length, struct
 	}
 	if (fs_rule_apply(&rule, true, found.word, effect))
 		return false;
-	if (effect->action == FS_KEEP)
+	/* Nothing is to be written; but whether it is durable may have to be waited for. */
+	if (effect->action == FS_KEEP && !store->journal)
 		return true;
-	shard = fs_hash_shard(hash, store->shard_shift);
-	if (effect->action != FS_REWRITE)
+	if (__builtin_expect(!fs_entered_before(store), 0))
 		return false;
+	if (effect->action != FS_REWRITE)
+		return effect->action == FS_KEEP;
+	shard = fs_hash_shard(hash, store->shard_shift);
 	if (__builtin_expect(store->journal != NULL, 0)) {
-		*error = flip_journaled(store, shard, length, found, effect->value, site);
+		*error = flip_journaled(store, shard, length, found, effect->value, SITE);
 		if (*error)
 			return *error != FS_UNUSUAL;
-	} else if (!fs_flip_usual(store, shard, found, effect->value, fs_now_ms(), site)) {
+	} else if (!fs_flip_usual(store, shard, found, effect->value, fs_now_ms(), SITE)) {
 		return false;
 	}
 	fs_wake(store, fs_shard_writable(store, shard));
@@ -362,17 +376,16 @@ HERE bool write_usual(flagstore *store, const char *bytes, size_t length, struct
 
 HERE int write_flag(flagstore *store, const char *bytes, size_t length, struct fs_rule rule, struct fs_effect *effect)
 {
-	const void *site = __builtin_return_address(0);
-	struct fs_effect unusual = {FS_KEEP, false};
+	struct written written;
 	uint64_t missing = 0;
 	int error = FLAGSTORE_OK;
 
 	store = store->writing;
-	if (__builtin_expect(write_usual(store, bytes, length, rule, effect, site, &missing, &error), 1))
+	if (__builtin_expect(write_usual(store, bytes, length, rule, effect, &missing, &error), 1))
 		return fs_lost(store) ? fs_unless_lost(store, error) : fs_persisted(store, error);
-	error = write_unusual(store, bytes, length, missing, rule, &unusual, site);
-	*effect = unusual;
-	return error;
+	written = write_unusual(store, bytes, length, missing, rule, SITE);
+	*effect = written.effect;
+	return written.error;
 }
 
 HERE int set_flag(flagstore *store, const char *key, size_t length, bool value)
