@@ -7,11 +7,16 @@
  * Room is never given back. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "error.h"
 #include "point.h"
 #include "segment.h"
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
 
 /* Behind the heap, what is used is given room piece by piece: seats one after the other, the conflicts as a whole, and so the shadows. The
  * header says how much of that has room too, so that it can be told from the heap's by the number of blocks that the file has. Each
@@ -159,6 +164,8 @@ int fs_room_take(flagstore *store, uint64_t end)
 	if (error)
 		return error;
 	FS_POINT("room given");
+	/* At once, and not page by page as they are touched. Kernels before 5.14 can't, and then it is page by page. */
+	(void)madvise(store->write_map + from, want - from, MADV_POPULATE_WRITE);
 
 	/* Two processes may have taken the same bytes, which takes them once; the larger number stands. */
 	lift(&header->room, (uint32_t)(want / FS_LINE));
