@@ -296,7 +296,7 @@ static inline bool flagstore_handle_get(flagstore_handle *handle)
 
 /* ------------------------------------------------------------------------------------ reads of several flags */
 
-/* Reads count flags, each as flagstore_get_n() does, into values[count]; no slower than single reads, and faster on a large table. The
+/* Reads count flags, each as flagstore_get_n() does, into values[count]; faster than single reads on a large table. The
  * flags are not read as of one moment. lengths may be NULL when all keys are NUL-terminated. Async-signal-safe. */
 void flagstore_get_many(const flagstore *store, const char *const *keys, const size_t *lengths, size_t count, bool *values);
 

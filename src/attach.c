@@ -199,10 +199,8 @@ static int attach(const char *name, const struct flagstore_options *options, fla
 	fs_file_lock(made->fd, F_UNLCK, FS_LOCK_SETUP);
 	if (!writable)
 		recover_for_reader(name, made);
-	error = fs_store_share(made, store);
-	if (error)
-		flagstore_close(made);
-	return error;
+	*store = fs_store_share(made);
+	return FLAGSTORE_OK;
 }
 
 /* Of several that find none one creates it, and the others attach; unless it is unlinked all the time. */
@@ -229,9 +227,9 @@ void flagstore_close(flagstore *store)
 	if (!store)
 		return;
 	if (store->write_map) {
-		fs_persist_leave(store);
-		fs_seats_leave(store);
-		fs_worker_leave(store);
+		fs_persist_leave(store->writing);
+		fs_seats_leave(store->writing);
+		fs_worker_leave(store->writing);
 	}
 	fs_store_free(store);
 }

@@ -439,8 +439,9 @@ static void write_journal(struct commit *commit)
 	if (!left)
 		return;
 	for (uint32_t i = 0; i < commit->count; i++)
-		if (is_journaled(&commit->items[i]))
-			fs_journal_write(commit->store, commit->items[i].slot, commit->items[i].after, commit->now_ms, --left > 0);
+		if (is_journaled(&commit->items[i]) &&
+		    !fs_journal_write(commit->store, commit->items[i].slot, commit->items[i].after, commit->now_ms, --left > 0))
+			fs_journal_distrust(commit->store);
 	fs_journal_intend_batch(commit->store, commit->first_shard);
 }
 

@@ -309,10 +309,8 @@ int flagstore_create(const char *name, const struct flagstore_options *options, 
 		return error;
 	}
 	fs_file_lock(made->fd, F_UNLCK, FS_LOCK_SETUP);
-	error = fs_store_share(made, store);
-	if (error)
-		flagstore_close(made);
-	return error;
+	*store = fs_store_share(made);
+	return FLAGSTORE_OK;
 }
 
 /* -------------------------------------------------------------------------------------------------- unlink */

@@ -37,6 +37,7 @@ int fs_store_new(const char *name, flagstore **store)
 void fs_store_free(flagstore *store)
 {
 	size_t size = store->constants.max_bytes, kept = 0;
+	flagstore *writing = store->writing;
 
 	/* A thread that was in a write section when its memory went away may still have the lock on its list of held ones, which the
 	 * C library writes to when that thread takes another robust lock. */
@@ -51,9 +52,8 @@ void fs_store_free(flagstore *store)
 		munmap(store->entered, FS_PAGE);
 	if (store->fd >= 0)
 		close(store->fd);
-	if (store->writing != store)
-		free(store->writing);
-	free(store);
+	free(writing->reading);
+	free(writing);
 }
 
 /* A mapping keeps its open file description for as long as it exists, in a forked child too. So it has one of its own, and that
@@ -98,6 +98,9 @@ int fs_store_map(flagstore *store, bool writable)
 		if (page == MAP_FAILED || madvise(page, FS_PAGE, MADV_WIPEONFORK) != 0)
 			return fs_fail_errno(FLAGSTORE_ENOMEMORY, "segment %s: there is no memory that fork wipes", store->path);
 		store->entered = page;
+		store->reading = malloc(sizeof *store->reading);
+		if (!store->reading)
+			return fs_fail(FLAGSTORE_ENOMEMORY, "there is no memory to attach to segment %s", store->path);
 	}
 	store->mapping = fs_mapping_add(store->read_map, store->write_map, store->constants.max_bytes, store->entered);
 	if (!store->mapping)
@@ -115,17 +118,15 @@ int fs_store_map(flagstore *store, bool writable)
 	return FLAGSTORE_OK;
 }
 
-int fs_store_share(flagstore *store, flagstore **shared)
+flagstore *fs_store_share(flagstore *store)
 {
-	*shared = store;
-	if (!store->write_map)
-		return FLAGSTORE_OK;
-	*shared = malloc(sizeof *store);
-	if (!*shared)
-		return fs_fail(FLAGSTORE_ENOMEMORY, "there is no memory to attach to segment %s", store->path);
-	**shared = *store;
-	look_through(*shared, store->read_map);
-	return FLAGSTORE_OK;
+	flagstore *reading = store->reading;
+
+	if (!reading)
+		return store;
+	*reading = *store;
+	look_through(reading, store->read_map);
+	return reading;
 }
 
 int fs_store_wait_for_lock(const flagstore *store, int type, int64_t byte, uint32_t limit_ms)

@@ -24,9 +24,10 @@ void fs_store_free(flagstore *store);
 int fs_store_map(flagstore *store, bool writable);
 
 /* The store to be given to the caller: one that looks at the segment through the read-only mapping. Its writes go on with the first one,
- * store->writing, which fs_store_free() frees with it; else each page that a write needs would be looked up, and entered in the process's
- * page tables, twice. Error: ENOMEMORY. */
-int fs_store_share(flagstore *store, flagstore **shared);
+ * store->writing; else each page that a write needs would be looked up, and entered in the process's page tables, twice. What the two know of
+ * the room that the file has is their own; all else that changes later is reached through pointers, or stands in the writing one alone.
+ * fs_store_free() of either frees both. */
+flagstore *fs_store_share(flagstore *store);
 
 /* Waits for a lock (F_RDLCK, F_WRLCK) on one byte of the open file. Errors: ETIMEDOUT, ESYSTEM. */
 int fs_store_wait_for_lock(const flagstore *store, int type, int64_t byte, uint32_t limit_ms);

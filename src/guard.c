@@ -67,6 +67,7 @@ int flagstore_set_guard(flagstore *store, enum flagstore_guard mode, uint32_t wi
 		               store->path, (int)mode, window_ms, FLAGSTORE_GUARD_ENFORCE, FS_GUARD_WINDOW_MAX_MS);
 	if (!fs_entered(store))
 		return fs_fail(FLAGSTORE_EREADONLY, "the guard of segment %s can't be set: it is attached read-only by this process", store->path);
+	store = store->writing;
 	/* Now, so that no writer has to find out that there is no room. */
 	if (mode != FLAGSTORE_GUARD_OFF)
 		error = fs_room_take_conflicts(store);

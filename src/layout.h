@@ -9,7 +9,7 @@
  *     slot      | word 8 | stamp 8 | hash 4, check 4 | length 1, key 39 |            one cache line
  *
  * Everything is in the byte order of the host. Places in the segment are line numbers (a line is 64 bytes), never
- * pointers; segment.h turns a line number into a pointer, checked, in one place. All fields that change after the
+ * pointers; segment.h turns a line number into a pointer, checked, and find.h does for reads. All fields that change after the
  * segment is ready are C11 atomics. Whatever is read from here is untrusted until it has been checked.
  *
  * The heap takes its room from its beginning on. What stands behind it, at the end of the file, takes room only when it is first used; it
@@ -121,7 +121,6 @@ static_assert(sizeof(struct fs_slot) == FS_LINE, "a slot is one cache line");
 #define FS_WORD_SLOTS_MASK UINT64_C(0x7e0)
 #define FS_WORD_DEPTH_MASK UINT64_C(0x1f)
 #define FS_DEPTH_MAX 20
-#define FS_LINE_ENTRIES (FS_LINE / 8) /* directory entries in a line */
 
 /* Size classes. The largest is not the double of the one before it: its half fits well into that one when it splits. */
 #define FS_BUCKET_CLASSES 7
@@ -600,5 +599,7 @@ static_assert(sizeof(struct fs_header) == FS_PAGE, "the header is a page");
 #define FS_MAX_BYTES (UINT64_C(1) << 36)
 
 static_assert(FS_MAX_BYTES / FS_LINE <= (UINT64_C(1) << FS_WORD_LINE_BITS), "a word has room for every line");
+static_assert(FS_WORD_LINE_SHIFT + FS_WORD_LINE_BITS == 64 && FS_WORD_COUNT_SHIFT + FS_WORD_COUNT_BITS == FS_WORD_LINE_SHIFT, "parts of a word");
+static_assert(!(FS_BUCKET_SLOTS_MAX << FS_WORD_SLOTS_SHIFT & ~FS_WORD_SLOTS_MASK) && FS_DEPTH_MAX < FS_WORD_DEPTH_MASK, "parts of a word");
 
 #endif

@@ -74,30 +74,20 @@ static void start_thread(struct fs_persister *persister)
 	pthread_sigmask(SIG_SETMASK, &had, NULL);
 }
 
-/* The ring's pages now, and not one by one in the middle of writes. An old kernel does not know that. */
-static void touch_ring(const flagstore *store)
-{
-#ifdef MADV_POPULATE_WRITE
-	(void)madvise(store->journal, sizeof *store->journal + (size_t)store->ring_words * 8, MADV_POPULATE_WRITE);
-#else
-	(void)store;
-#endif
-}
-
 static struct fs_persister *make_persister(flagstore *store)
 {
 	struct fs_persister *made = calloc(1, sizeof *made);
 
 	if (!made)
 		return NULL;
-	made->store = store;
+	made->store = store->writing;
 	made->fd = fs_reopen(store);
 	if (made->fd < 0) {
 		free(made);
 		return NULL;
 	}
 	pthread_mutex_init(&made->mutex, NULL);
-	touch_ring(store);
+	fs_touch(store->journal, sizeof *store->journal + (size_t)store->ring_words * 8);
 	return made;
 }
 

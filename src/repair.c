@@ -216,7 +216,7 @@ void fs_repair_end(flagstore *store)
 
 int fs_repair(flagstore *store, fs_repair_told *told, void *argument)
 {
-	struct fs_mend repair = {.store = store, .told = told, .argument = argument, .end = store->heap_start};
+	struct fs_mend repair = {.store = store->writing, .told = told, .argument = argument, .end = store->heap_start};
 	int error = FLAGSTORE_OK;
 
 	repair.met = calloc((size_t)store->max_lines / 8 + 1, 1);

@@ -14,10 +14,6 @@
 #include "point.h"
 #include "segment.h"
 
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
-
 /* Behind the heap, what is used is given room piece by piece: seats one after the other, the conflicts as a whole, and so the shadows. The
  * header says how much of that has room too, so that it can be told from the heap's by the number of blocks that the file has. Each
  * number is raised after its room has been taken: it may be too small, after a death in between, and never too large. */
@@ -135,6 +131,16 @@ int fs_room_allocate(const flagstore *store, uint64_t from, uint64_t to)
 	return allocate(store, from, to) ? FLAGSTORE_OK : room_error(store, to);
 }
 
+void fs_touch(void *from, size_t bytes)
+{
+#ifdef MADV_POPULATE_WRITE
+	(void)madvise(from, bytes, MADV_POPULATE_WRITE);
+#else
+	(void)from;
+	(void)bytes;
+#endif
+}
+
 int fs_room_take(flagstore *store, uint64_t end)
 {
 	struct fs_header *header = fs_header_writable(store);
@@ -164,8 +170,7 @@ int fs_room_take(flagstore *store, uint64_t end)
 	if (error)
 		return error;
 	FS_POINT("room given");
-	/* At once, and not page by page as they are touched. Kernels before 5.14 can't, and then it is page by page. */
-	(void)madvise(store->write_map + from, want - from, MADV_POPULATE_WRITE);
+	fs_touch(store->write_map + from, want - from);
 
 	/* Two processes may have taken the same bytes, which takes them once; the larger number stands. */
 	lift(&header->room, (uint32_t)(want / FS_LINE));

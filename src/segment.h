@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * Copyright (c) The flagstore authors
  *
- * segment.h: a mapped file. A process's view of a segment, and the one place where a line number becomes a pointer. */
+ * segment.h: a mapped file. A process's view of a segment, and the place where a line number becomes a pointer. */
 #ifndef FS_SEGMENT_H
 #define FS_SEGMENT_H
 
@@ -49,6 +49,7 @@ struct flagstore {
 	uint32_t ring_words;             /* of the journal; 0: the segment has none */
 	/* the rest */
 	const char *read_map;            /* the read-only mapping */
+	flagstore *reading;              /* of the writing one: the one that the caller has, or will have */
 	struct fs_tail tail;
 	_Atomic uint32_t seat_room;      /* as backed: seats, and 1 if the conflicts, or the shadows, are known to be backed */
 	_Atomic uint32_t conflict_room;
@@ -87,6 +88,10 @@ bool fs_room_reaches(const flagstore *store, uint64_t end);
 /* Has the file system give room for the bytes [from, to) of the file. Errors: ENOSPACE, ESYSTEM. */
 int fs_room_allocate(const flagstore *store, uint64_t from, uint64_t to);
 
+/* Has the kernel enter pages of the writable mapping, which have room, in the page tables now, and not one by one in the middle of writes.
+ * Nothing happens before Linux 5.14. */
+void fs_touch(void *from, size_t bytes);
+
 /* Takes room from the file system so that lines [0, end) are backed. Errors: ENOSPACE, EFULL, ESYSTEM. */
 int fs_room_take(flagstore *store, uint64_t end);
 
@@ -124,7 +129,7 @@ static inline bool fs_known(const flagstore *store, fs_line line, uint32_t count
 	return __builtin_expect(line >= store->heap_start, 1) && fs_backed(store, ((uint64_t)line + count - 1) * FS_LINE);
 }
 
-/* The address of lines [line, line + count) of the heap in the read-only mapping; NULL when they are not heap lines that are really
+/* The address of lines [line, line + count) of the heap in the mapping that the store looks through; NULL when they are not heap lines that are really
  * backed, whatever the number is. Here a line number becomes a pointer, and in fs_set_out() (find.h). Async-signal-safe. */
 static inline const void *fs_at(const flagstore *store, fs_line line, uint32_t count)
 {

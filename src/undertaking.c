@@ -58,6 +58,15 @@ static void thaw(flagstore *store, const struct fs_bucket_view *view)
 	}
 }
 
+/* What was noted leads to buckets. */
+static bool has_buckets(const struct fs_shard *shard, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (!fresh_of(shard, (int)i) || fs_block_kind(fresh_of(shard, (int)i)) >= FS_KIND_BUCKET + FS_BUCKET_CLASSES)
+			return false;
+	return true;
+}
+
 void fs_publish(flagstore *store, struct fs_shard *shard)
 {
 	uint64_t outgoing = atomic_load_explicit(&shard->outgoing, memory_order_relaxed);
@@ -67,7 +76,7 @@ void fs_publish(flagstore *store, struct fs_shard *shard)
 	uint32_t depth = fs_dir_depth(outgoing), above = fs_dir_depth(directory_word), span, halves = fresh_of(shard, 1) ? 2 : 1;
 
 	/* Untrue only of a damaged segment: nothing is touched then. */
-	if (directory && depth <= above && where < 1u << above) {
+	if (directory && depth <= above && where < 1u << above && fs_dir_class(outgoing) < FS_BUCKET_CLASSES && has_buckets(shard, halves)) {
 		span = 1u << (above - depth);
 		where &= ~(span - 1);
 		for (uint32_t i = 0; i < span; i++) {

@@ -544,6 +544,42 @@ static void a_segment_in_use_is_not_taken_over_because_its_state_was_damaged(voi
 	close_damaged();
 }
 
+/* Recovery goes on with what a dead writer noted: blocks that may be of any kind now. */
+static void a_recovery_publishes_nothing_that_is_no_bucket(void **state)
+{
+	static const uint64_t kinds[] = {0, FS_KIND_CELL, FS_KIND_REDO, FS_KINDS, 200, 255};
+
+	(void)state;
+	make_sound(1, 25);
+	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+		uint64_t word;
+
+		open_damaged();
+		find_places();
+		word = place.directory[0];
+		shard(0)->outgoing = word;
+		shard(0)->fresh[0] = kinds[i] ? kinds[i] << FS_BLOCK_KIND_SHIFT | line_of(word) : 0;
+		shard(0)->phase = FS_PUBLISHING;
+		shard(0)->sequence |= 1;
+		/* From before a reboot: all shards are recovered. */
+		header()->boot[0] ^= 1;
+		flagstore_close(attach(DAMAGED, 0));
+		require(shard(0)->phase == FS_IDLE && place.directory[0] == word);
+		close_damaged();
+	}
+	/* One that leaves a bucket of a size that there is none of. */
+	open_damaged();
+	find_places();
+	shard(0)->outgoing = place.directory[0] ^ UINT64_C(3) << 6;
+	shard(0)->fresh[0] = (uint64_t)FS_KIND_BUCKET << FS_BLOCK_KIND_SHIFT | line_of(place.directory[0]);
+	shard(0)->phase = FS_PUBLISHING;
+	shard(0)->sequence |= 1;
+	header()->boot[0] ^= 1;
+	flagstore_close(attach(DAMAGED, 0));
+	require(!shard(0)->free[FS_KIND_CELL]);
+	close_damaged();
+}
+
 /* One of the largest buckets. */
 static uint64_t large_bucket(void)
 {
@@ -755,6 +791,7 @@ int main(void)
 		cmocka_unit_test(a_checker_outlives_a_directory_that_grows_and_shrinks),
 		cmocka_unit_test(a_walk_passes_a_slot_that_never_stands_still),
 		cmocka_unit_test(a_write_gives_up_on_a_slot_that_never_stands_still),
+		cmocka_unit_test(a_recovery_publishes_nothing_that_is_no_bucket),
 	};
 
 	return cmocka_run_group_tests(all, segments_setup, segments_teardown);

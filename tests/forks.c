@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -113,6 +114,50 @@ static void children_of_a_prefork_server_become_workers_of_their_own(void **stat
 	require_ok(flagstore_worker(server.store, lookup(server.store, "ready").writer, &worker));
 	require(worker.alive && worker.self && worker.pid == getpid());
 	require_healthy(server.store);
+	stop(&server);
+}
+
+enum { THREADS = 4 };
+
+static _Atomic unsigned sat, closed;
+
+static void *sit(void *argument)
+{
+	struct server *server = argument;
+
+	require_ok(flagstore_set(server->store, "sat", true));
+	atomic_fetch_add(&sat, 1);
+	while (!closed)
+		pause_us(100);
+	return NULL;
+}
+
+/* Its threads are still there when it closes the store, and end later. */
+static void sit_and_close(void *argument)
+{
+	struct server *server = argument;
+	pthread_t threads[THREADS];
+
+	for (int i = 0; i < THREADS; i++)
+		require(pthread_create(&threads[i], NULL, sit, server) == 0);
+	while (sat < THREADS)
+		pause_us(100);
+	require_ok(flagstore_set(server->store, "sat", false));
+	stop(server);
+	closed = 1;
+	for (int i = 0; i < THREADS; i++)
+		require(pthread_join(threads[i], NULL) == 0);
+}
+
+static void a_child_that_closes_gives_back_the_seats_of_all_its_threads(void **state)
+{
+	struct flagstore_seat seats[16];
+	struct server server = start();
+
+	(void)state;
+	in_child(sit_and_close, &server);
+	require_int(1, flagstore_seats(server.store, seats, 16));
+	require(seats[0].self);
 	stop(&server);
 }
 
@@ -377,6 +422,7 @@ int main(void)
 {
 	const struct CMUnitTest forks[] = {
 		cmocka_unit_test(children_of_a_prefork_server_become_workers_of_their_own),
+		cmocka_unit_test(a_child_that_closes_gives_back_the_seats_of_all_its_threads),
 		cmocka_unit_test(a_child_that_only_reads_is_no_worker),
 		cmocka_unit_test(a_fork_of_a_fork_is_a_worker_too),
 		cmocka_unit_test(a_child_that_outlives_its_parent_goes_on),

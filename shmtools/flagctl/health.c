@@ -104,9 +104,8 @@ static int look_deep(flagstore *store, struct health *health)
 	int error;
 
 	/* Busy writers leave a gap now and then. */
-	do
-		error = flagstore_check(store, first_finding, &found, &findings, &skipped);
-	while (!error && !findings && skipped && fs_monotonic_ns() < end);
+	while (!(error = flagstore_check(store, first_finding, &found, &findings, &skipped)) && !findings && skipped && fs_monotonic_ns() < end)
+		nanosleep(&(struct timespec){0, 10000000}, NULL);
 	if (error)
 		return error;
 	if (findings) {
@@ -234,7 +233,7 @@ static int run(int count, char **operands)
 
 static const struct cli_option options_of_health[] = {
 	CLI_SWITCH('d', "deep", &deep, "check the whole table, too"),
-	CLI_DURATION('p', "patience", "TIME", NULL, &patience_ms, 1, 3600000, "how long a lock may be held or waited for (1s)"),
+	CLI_DURATION('p', "patience", "TIME", NULL, &patience_ms, 1, 3600000, "how long a lock may be held, and a busy table be looked at (1s)"),
 	CLI_OPTIONS_END,
 };
 
