@@ -73,8 +73,11 @@ check "an empty segment, one worker" as_before empty wants '.healthy and .flags 
 # A segment that is full, and then one with room for what is there from the beginning, and not much more.
 flagctl create full --max-size 1M --shards 1
 seq -f $'full.%.0f\tfalse' 1 20000 >"$work/many.tsv"
-while head -n 512 "$work/many.tsv" | flagctl import full - --format tsv >"$work/import" 2>&1; do
-	sed -i 1,512d "$work/many.tsv"
+# What is too much as a batch may still find room bit by bit.
+for lines in 512 64 8 1; do
+	while head -n $lines "$work/many.tsv" | flagctl import full - --format tsv >"$work/import" 2>&1; do
+		sed -i 1,${lines}d "$work/many.tsv"
+	done
 done
 check "without room for the first flags" fails 74 'maximum size' flaglab crash full --seconds 100ms --flags 100
 seq -f 'full.%.0f' 1 1600 | xargs flagctl delete full

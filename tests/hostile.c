@@ -233,7 +233,7 @@ static void read_at_large(flagstore *store, uint64_t *random)
 {
 	char keys[8][FLAGSTORE_KEY_MAX + 1];
 	const char *pointers[8];
-	struct flagstore_flag flags[8];
+	struct flagstore_flag flags[8] = {{.exists = false}};
 	struct flagstore_worker workers[8];
 	struct flagstore_info all;
 	uint64_t findings;
