@@ -82,7 +82,8 @@ static int fill_entry(struct fs_mend *repair, struct fs_shard *shard, const _Ato
 	atomic_store_explicit(&bucket->occupied, 0, memory_order_relaxed);
 	atomic_store_explicit(&bucket->live, 0, memory_order_relaxed);
 	/* release: pairs with the readers' acquire load; they see the bucket empty. */
-	atomic_store_explicit((_Atomic uint64_t *)fs_writable(store, entry), fs_bucket_word_after(0, fs_block_line(block), class, depth), memory_order_release);
+	atomic_store_explicit((_Atomic uint64_t *)fs_writable(store, entry), fs_bucket_word_after(0, fs_block_line(block), class, depth),
+	                      memory_order_release);
 	return FLAGSTORE_OK;
 }
 

@@ -129,8 +129,8 @@ static inline bool fs_known(const flagstore *store, fs_line line, uint32_t count
 	return __builtin_expect(line >= store->heap_start, 1) && fs_backed(store, ((uint64_t)line + count - 1) * FS_LINE);
 }
 
-/* The address of lines [line, line + count) of the heap in the mapping that the store looks through; NULL when they are not heap lines that are really
- * backed, whatever the number is. Here a line number becomes a pointer, and in fs_set_out() (find.h). Async-signal-safe. */
+/* The address of lines [line, line + count) of the heap in the mapping that the store looks through; NULL when they are not heap lines that
+ * are really backed, whatever the number is. Here a line number becomes a pointer, and in fs_set_out() (find.h). Async-signal-safe. */
 static inline const void *fs_at(const flagstore *store, fs_line line, uint32_t count)
 {
 	return fs_known(store, line, count) || fs_heap_reaches(store, line, count) ? store->map + (size_t)line * FS_LINE : NULL;
