@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * Copyright (c) The flagstore authors
  *
- * file.c: a segment's file as one process has it. */
+ * file.c: a segment's file as one process has it: two mappings, and a struct flagstore for each, one that the caller has and reads through,
+ * and one that writes. */
 #include "file.h"
 
 #include <errno.h>
