@@ -265,8 +265,8 @@ typedef struct flagstore_handle {
 } flagstore_handle;
 
 /* The bits of a slot word that flagstore_handle_get() looks at (flagstore(5)); part of the ABI. */
-#define FLAGSTORE_HANDLE_MASK UINT64_C(0x0fffffff00000003)
-#define FLAGSTORE_HANDLE_VALUE UINT64_C(4)
+#define FLAGSTORE_HANDLE_MASK UINT64_C(0x0fffffff00000006)
+#define FLAGSTORE_HANDLE_VALUE UINT64_C(1)
 
 /* Makes a handle for the key, whether the flag exists now or not. *handle is the caller's, to be closed by
  * flagstore_handle_close() before the store is. A handle may be shared by threads and goes on after fork.
@@ -287,10 +287,11 @@ static inline bool flagstore_handle_get(flagstore_handle *handle)
 	 * that shows it holds this flag. Acquire pairs with the release store of the slot word by its last writer. */
 	const uint64_t *word = __atomic_load_n(&handle->word, __ATOMIC_RELAXED);
 	uint64_t expect = __atomic_load_n(&handle->expect, __ATOMIC_RELAXED);
-	uint64_t seen = __atomic_load_n(word, __ATOMIC_ACQUIRE);
+	uint64_t differ = __atomic_load_n(word, __ATOMIC_ACQUIRE) ^ expect;
 
-	if (__builtin_expect((seen & FLAGSTORE_HANDLE_MASK) == expect, 1))
-		return (seen & FLAGSTORE_HANDLE_VALUE) != 0;
+	/* What is expected has no value, so that is the word's. */
+	if (__builtin_expect(!(differ & FLAGSTORE_HANDLE_MASK), 1))
+		return (differ & FLAGSTORE_HANDLE_VALUE) != 0;
 	return flagstore_handle_resolve(handle);
 }
 

@@ -117,7 +117,7 @@ static int add_change(flagstore_batch *batch, const char *bytes, size_t length, 
 		.key = batch->text_length,
 		.length = length,
 		.hash = key.hash,
-		.place = (uint64_t)fs_hash_shard(key.hash, batch->store->shard_shift) << 32 | (key.hash & UINT32_MAX),
+		.place = (uint64_t)fs_hash_shard(key.hash, batch->store->shard_mask) << 32 | (key.hash & UINT32_MAX),
 		.order = (uint32_t)batch->count,
 		.rule = rule,
 	};
@@ -209,7 +209,7 @@ static void sort_into_items(struct commit *commit)
 			.key = {batch->text + change->key, change->length, change->hash},
 			.first = i,
 			.count = 1,
-			.shard = fs_hash_shard(change->hash, commit->store->shard_shift),
+			.shard = fs_hash_shard(change->hash, commit->store->shard_mask),
 		};
 	}
 	commit->first_shard = commit->items[0].shard;

@@ -27,14 +27,20 @@ uint32_t fs_kind_lines(uint32_t kind)
 	return (uint32_t)((sizeof(struct fs_redo) + redo_changes[kind - FS_KIND_REDO] * sizeof(struct fs_redo_change) + FS_LINE - 1) / FS_LINE);
 }
 
-/* Buckets, cells and redo records hold the link to the next free block in their first four bytes; so do directories, in the
- * first half of what was an entry: a late reader of a directory takes it for a bucket word, checks it, and finds out by the
- * directory word that it looked at an old one. */
+const _Atomic uint32_t *fs_block_link(const flagstore *store, fs_line line, uint32_t kind)
+{
+	const char *place = fs_at(store, line, fs_kind_lines(kind));
+
+	if (place && kind < FS_KIND_CELL)
+		place += fs_bucket_classes[kind - FS_KIND_BUCKET].slots * sizeof(struct fs_slot);
+	return (const void *)place;
+}
+
 static _Atomic uint32_t *link_of(flagstore *store, fs_block block)
 {
-	const void *place = fs_at(store, fs_block_line(block), fs_kind_lines(fs_block_kind(block)));
+	const _Atomic uint32_t *link = fs_block_link(store, fs_block_line(block), fs_block_kind(block));
 
-	return place ? fs_writable(store, place) : NULL;
+	return link ? fs_writable(store, link) : NULL;
 }
 
 /* Confirms the claim of the shard that took last, if it has not seen to that itself. */

@@ -7,18 +7,15 @@
 
 #include "segment.h"
 
-/* The bytes of a bucket's header and tags, behind which its slots begin. */
-static inline uint64_t fs_bucket_head(uint64_t slots)
-{
-	return (sizeof(struct fs_bucket) + slots + FS_LINE - 1) / FS_LINE * FS_LINE;
-}
+/* The lines of a bucket: its slots, and header and tags behind them. */
+#define FS_BUCKET_LINES(slots) ((slots) + (uint32_t)((sizeof(struct fs_bucket) + (slots) + FS_LINE - 1) / FS_LINE))
 
-/* What a bucket of a size class has: slots, and lines in all. */
+/* What a bucket of a size class has. */
 struct fs_bucket_class {
 	uint32_t slots, lines;
 };
 
-#define FS_BUCKET_CLASS(slots) {slots, (sizeof(struct fs_bucket) + (slots) + FS_LINE - 1) / FS_LINE + (slots)},
+#define FS_BUCKET_CLASS(slots) {slots, FS_BUCKET_LINES(slots)},
 
 static const struct fs_bucket_class fs_bucket_classes[FS_BUCKET_CLASSES] = {FS_BUCKET_SLOTS(FS_BUCKET_CLASS)};
 
@@ -42,6 +39,11 @@ static inline fs_block fs_block_make(fs_line line, uint32_t kind)
 
 /* Lines in a block of the kind. */
 uint32_t fs_kind_lines(uint32_t kind);
+
+/* Where a free block of the kind holds the line of the next one on its list; NULL when it leads nowhere. A bucket behind its slots, to which
+ * handles still lead; the others in their first four bytes. So do directories, in the first half of what was an entry: a late reader takes
+ * it for a bucket word, checks it, and finds out by the directory word that it looked at an old one. */
+const _Atomic uint32_t *fs_block_link(const flagstore *store, fs_line line, uint32_t kind);
 
 /* Takes a block, from the shard's free list or off the end of the heap, and notes it in the shard's fresh[index] before it
  * leaves where it was: whoever dies, it is never lost. A recycled block keeps its old bytes but for the list link.

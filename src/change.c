@@ -47,7 +47,7 @@ bool fs_flip(flagstore *store, uint64_t hash, const struct fs_found *found, bool
 	int64_t now_ms;
 
 	if (fs_goes_unlocked(store) && fs_word_state(word) == FS_LIVE && !(fs_thread.sections && !fs_thread.unlocked))
-		return flip_unlocked(store, fs_hash_shard(hash, store->shard_shift), found, next);
+		return flip_unlocked(store, fs_hash_shard(hash, store->shard_mask), found, next);
 	if (fs_word_state(word) != FS_LIVE)
 		return false;
 	now_ms = fs_now_ms();
@@ -59,7 +59,7 @@ bool fs_flip(flagstore *store, uint64_t hash, const struct fs_found *found, bool
 		return false;
 	FS_POINT("flipped");
 	fs_slot_stamp(store, slot, next, now_ms);
-	fs_event_change(store, found->slot, fs_change_what(FLAGSTORE_FLIP, fs_hash_shard(hash, store->shard_shift), false), found->word, next, now_ms);
+	fs_event_change(store, found->slot, fs_change_what(FLAGSTORE_FLIP, fs_hash_shard(hash, store->shard_mask), false), found->word, next, now_ms);
 	return true;
 }
 

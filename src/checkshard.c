@@ -60,7 +60,7 @@ static void check_key(struct fs_check *check, const struct bucket_at *at, uint32
 	}
 	if (tag != fs_hash_tag(hash))
 		fs_check_find(check, "tag", slot, "the tag of slot %u is %u, and should be %u", place, tag, fs_hash_tag(hash));
-	if (fs_hash_shard(hash, store->shard_shift) != check->shard ||
+	if (fs_hash_shard(hash, store->shard_mask) != check->shard ||
 	    fs_hash_index(hash, at->depth) != at->position >> (32 - at->depth)) {
 		fs_check_find(check, "unreachable", slot, "the flag lies in a bucket that is not in charge of its key");
 		return;
@@ -102,8 +102,8 @@ static void check_slot(struct fs_check *check, const struct bucket_at *at, uint3
 
 	check->slot = slot;
 	check->place = place;
-	if (fs_word_state(word) == FS_EMPTY && word != 0)
-		fs_check_find(check, "slot", slot, "slot %u is empty, and its word is not 0", place);
+	if (fs_word_senseless(word))
+		fs_check_find(check, "slot", slot, "the word of slot %u is neither that of a flag nor that of a slot without one", place);
 	if (fs_word_state(word) != FS_EMPTY && word & FS_RESERVED_MASK)
 		fs_check_find(check, "slot", slot, "reserved bits of the word of slot %u are not 0", place);
 	if (fs_word_holds(word)) {
@@ -133,7 +133,7 @@ static uint32_t check_bucket(struct fs_check *check, const struct bucket_at *at)
 	}
 	fs_check_zero(check, "bucket", &bucket->next, &bucket->occupied, "bucket");
 	fs_check_zero(check, "bucket", &bucket->reserved, bucket->tags, "bucket");
-	fs_check_zero(check, "bucket", (const char *)bucket->tags + at->view.count, at->view.slots, "bucket");
+	fs_check_zero(check, "bucket", (const char *)bucket->tags + at->view.count, fs_bucket_end(&at->view), "bucket");
 	if (atomic_load_explicit(&bucket->live, memory_order_relaxed) != live)
 		fs_check_find(check, "count", bucket, "the bucket has %u flags, and its count says %u", live,
 		              atomic_load_explicit(&bucket->live, memory_order_relaxed));
@@ -218,7 +218,7 @@ static void check_free_bucket(struct fs_check *check, fs_line line, uint32_t cla
 
 		if (fs_word_state(word) == FS_LIVE)
 			fs_check_find(check, "free-list", &view.slots[i], "slot %u of a free bucket lives", i);
-		else if (fs_word_state(word) == FS_EMPTY ? word != 0 : (word & FS_RESERVED_MASK) != 0)
+		else if (fs_word_senseless(word) || word & FS_RESERVED_MASK)
 			fs_check_find(check, "free-list", &view.slots[i], "the word of slot %u of a free bucket is none", i);
 	}
 }
@@ -229,7 +229,7 @@ static void check_free_lists(struct fs_check *check, const struct fs_shard *shar
 		fs_line line = atomic_load_explicit(&shard->free[kind], memory_order_relaxed);
 
 		while (line) {
-			const _Atomic uint32_t *link = fs_at(check->store, line, fs_kind_lines(kind));
+			const _Atomic uint32_t *link = fs_block_link(check->store, line, kind);
 
 			if (!link) {
 				fs_check_find(check, "free-list", &shard->free[kind], "the free list of blocks of kind %u leads nowhere", kind);

@@ -109,7 +109,7 @@ int fs_store_map(flagstore *store, bool writable)
 	look_through(store, writable ? store->write_map : store->read_map);
 	store->seed = store->constants.hash_seed;
 	store->salt = fs_salt(store->seed);
-	store->shard_shift = fs_shard_shift(store->constants.shards);
+	store->shard_mask = store->constants.shards - 1;
 	store->heap_start = fs_heap_start(&store->constants);
 	store->tail = fs_tail(&store->constants);
 	store->max_lines = (uint32_t)(store->tail.journal / FS_LINE);

@@ -58,12 +58,12 @@ struct fs_way {
 /* Loads what leads to the tags, and fetches the slot where the key most likely is. False: the way ends here; there is no flag in the shard
  * when directory_word is 0.
  *
- * What is loaded from the segment is checked as far as reading goes: the directory's entry, the group's slots, and its tags, which lie
+ * What is loaded from the segment is checked as far as reading goes: the directory's entry, the group's tags, and its slots, which lie
  * before them, are backed. In a damaged table they may lie before the heap, and the answer be wrong; who writes there looks at that first
  * (change.h). */
 static inline __attribute__((always_inline)) bool fs_set_out(const flagstore *store, uint64_t hash, struct fs_way *way)
 {
-	uint64_t place, preferred, group, slots;
+	uint64_t place, slots, preferred, first, tags;
 
 	way->shard = fs_shard_of(store, hash);
 	way->directory_word = atomic_load_explicit(&way->shard->directory, memory_order_acquire);
@@ -73,14 +73,16 @@ static inline __attribute__((always_inline)) bool fs_set_out(const flagstore *st
 	way->entry = (const _Atomic uint64_t *)(const void *)(store->map + place);
 	way->bucket_word = atomic_load_explicit(way->entry, memory_order_acquire);
 	place = fs_dir_offset(way->bucket_word);
-	preferred = fs_hash_slot(hash, fs_dir_slots(way->bucket_word));
-	group = preferred / FS_GROUP;
-	slots = place + fs_bucket_head(fs_dir_slots(way->bucket_word)) + group * (FS_GROUP * sizeof(struct fs_slot));
-	if (!fs_backed(store, slots + (FS_GROUP - 1) * sizeof(struct fs_slot)))
+	slots = fs_dir_slots(way->bucket_word);
+	preferred = fs_hash_slot(hash, (uint32_t)slots);
+	first = preferred & ~(uint64_t)(FS_GROUP - 1);
+	tags = place + slots * sizeof(struct fs_slot) + sizeof(struct fs_bucket) + first;
+	if (!fs_backed(store, tags))
 		return false;
-	way->slots = (const struct fs_slot *)(const void *)(store->map + slots);
-	__builtin_prefetch(&way->slots[preferred % FS_GROUP]);
-	way->group = &((const struct fs_bucket *)(const void *)(store->map + place))->tags[group];
+	way->group = (const _Atomic uint64_t *)(const void *)(store->map + tags);
+	way->slots = (const struct fs_slot *)(const void *)(store->map + place);
+	__builtin_prefetch(way->slots + preferred);
+	way->slots += first;
 	return true;
 }
 

@@ -248,7 +248,7 @@ static int found(flagstore *store, struct fs_shard *shard)
 	}
 	/* Nothing is somewhat larger than the smallest (class_at_hand()). */
 	atomic_store_explicit((_Atomic uint64_t *)fs_writable(store, directory),
-	                      fs_bucket_word_after(0, fs_line_of(store, view.bucket), 0, 0), memory_order_relaxed);
+	                      fs_bucket_word_after(0, fs_line_of(store, view.slots), 0, 0), memory_order_relaxed);
 	FS_POINT("directory founded");
 	/* release: pairs with the readers' acquire load; from here on the shard has a table */
 	FS_NOTE(&shard->directory, fs_directory_word_after(0, fs_block_line(block), 0));

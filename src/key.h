@@ -38,21 +38,27 @@ static inline uint32_t fs_load_4(const char *bytes)
 	return word;
 }
 
-/* Six words of 8 bytes, perhaps overlapping, hold all of 8 to 48 bytes: three from the front and three from the back. The same
- * loads whatever the length, since a branch on the length of names is guessed wrong again and again, which costs more than the
- * rest of a hash. These are the places, in bytes, of the second and third word from either end. */
+/* Five words of 8 bytes, perhaps overlapping, hold all of 8 to 40 bytes: two from the front, two from the back, one in the middle. The
+ * same loads whatever the length, since a branch on the length of names is guessed wrong again and again, which costs more than the
+ * rest of a hash. */
 #define FS_SPAN_MIN 8
-#define FS_SPAN_MAX 48
+#define FS_SPAN_MAX 40
 
-static inline size_t fs_span_front(size_t length, size_t place)
+/* Where the second word begins, and the last but one. */
+static inline size_t fs_span_second(size_t length)
 {
-	return length - 8 < place ? length - 8 : place;
+	return length - 8 < 8 ? length - 8 : 8;
 }
 
-/* By the front's, and not by a comparison of its own, of which compilers make a branch. */
-static inline size_t fs_span_back(size_t length, size_t place)
+/* By the second one's place, and not by a comparison of its own, of which compilers make a branch. */
+static inline size_t fs_span_last_but_one(size_t length)
 {
-	return length - 8 - fs_span_front(length, place);
+	return length - 8 - fs_span_second(length);
+}
+
+static inline size_t fs_span_middle(size_t length)
+{
+	return length / 2 - 4;
 }
 
 /* The 128-bit product, folded to 64 bits: the step that XXH3 (Yann Collet's xxHash) and wyhash (Wang Yi) are made of. */
@@ -90,16 +96,16 @@ static inline struct fs_salt fs_salt(uint64_t seed)
 
 static inline uint64_t fs_hash_state(const struct fs_salt *salt, size_t length)
 {
-	return salt->state + length * FS_PRIME_5;
+	return salt->state + length;
 }
 
 static inline uint64_t fs_hash_span(const struct fs_salt *salt, uint64_t state, const char *bytes, size_t length)
 {
-	uint64_t sum = fs_fold(fs_load_8(bytes) ^ salt->first, fs_load_8(bytes + length - 8) ^ state);
+	uint64_t ends = fs_fold(fs_load_8(bytes) ^ salt->first, fs_load_8(bytes + length - 8) ^ state);
+	uint64_t inner = fs_fold(fs_load_8(bytes + fs_span_second(length)) ^ salt->second,
+	                         fs_load_8(bytes + fs_span_last_but_one(length)) ^ state);
 
-	sum += fs_fold(fs_load_8(bytes + fs_span_front(length, 8)) ^ salt->second, fs_load_8(bytes + fs_span_back(length, 8)) ^ state);
-	sum += fs_fold(fs_load_8(bytes + fs_span_front(length, 16)) ^ salt->third, fs_load_8(bytes + fs_span_back(length, 16)) ^ state);
-	return fs_fold(sum, FS_PRIME_1);
+	return fs_fold(ends ^ fs_load_8(bytes + fs_span_middle(length)), inner ^ salt->third);
 }
 
 /* A key whose hash needs no branch, and which stands in its slot: most of them. */
@@ -131,16 +137,13 @@ static inline uint64_t fs_hash(uint64_t seed, const char *bytes, size_t length)
 
 static_assert(FS_KEY_INLINE <= FS_SPAN_MAX, "usual keys");
 
-/* The leading bits, as many as number the shards, which are a power of two; by what fs_shard_shift() says of it. */
-static inline uint32_t fs_hash_shard(uint64_t hash, unsigned shift)
+/* The shards are a power of two; mask is one less. */
+static inline uint32_t fs_hash_shard(uint64_t hash, uint32_t mask)
 {
-	return (uint32_t)(hash >> 1 >> shift);
+	return (uint32_t)(hash >> 54) & mask;
 }
 
-static inline unsigned fs_shard_shift(uint32_t shards)
-{
-	return (unsigned)__builtin_clzll(shards | 1);
-}
+static_assert(FLAGSTORE_SHARDS_MAX <= 1 << (64 - 54), "bits that number the shards");
 
 /* The place in the directory, of which the highest bits are the index: x (x + 2) of a hash x from 0 to 1, so from 0 to 3/4 of the
  * directory. Were it x, all buckets would fill at the same pace and grow at the same time, and the room that they leave behind would

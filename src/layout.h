@@ -44,22 +44,25 @@ typedef uint32_t fs_line; /* a place in the segment; 0 is "none" (the header is 
  *
  * Slot word: the slot's only truth. Every change of a flag becomes visible by one store of it.
  *
- *     63..60 reserved | 59..32 incarnation (28) | 31..4 version (28) | 3 reserved | 2 value | 1..0 state
+ *     63..60 reserved | 59..32 incarnation (28) | 31..4 version (28) | 3 reserved | 2..1 state | 0 value
  *
  * incarnation  which life of which key lives here: the shard's count of births. It goes along when growth moves the flag.
  *              A stale handle meets its number again only if its shard (one of 64) has seen a multiple of 2^28 births
  *              meanwhile and that very birth fell into the very slot.
  * version      counts the changes of this life. A stale compare-and-swap meets its number again only after a multiple of
  *              2^28 changes, and even then acts on the value that it expected.
- */
+ *
+ * The states, as they stand in the word. */
 enum fs_state {
-	FS_EMPTY = 0,  /* never used since its bucket was filled; the whole word is 0 */
-	FS_LIVE = 1,   /* a flag; its word may be changed by a compare-and-swap without any lock */
-	FS_FROZEN = 2, /* a flag; readers read it, changes need the shard's lock */
-	FS_DEAD = 3,   /* no flag; the next insert may use the slot */
+	FS_EMPTY = 0 << 1,  /* never used since its bucket was filled; the whole word is 0 */
+	FS_DEAD = 1 << 1,   /* no flag; the next insert may use the slot */
+	FS_LIVE = 2 << 1,   /* a flag; its word may be changed by a compare-and-swap without any lock */
+	FS_FROZEN = 3 << 1, /* a flag; readers read it, changes need the shard's lock */
 };
 
-#define FS_STATE_MASK UINT64_C(3)
+#define FS_STATE_SHIFT 1
+#define FS_STATE_MASK (UINT64_C(3) << FS_STATE_SHIFT)
+#define FS_HOLDS UINT64_C(4) /* the bit of those states that hold a flag */
 #define FS_VALUE FLAGSTORE_HANDLE_VALUE
 #define FS_VERSION_SHIFT 4
 #define FS_VERSION_BITS 28
@@ -112,7 +115,7 @@ static_assert(sizeof(struct fs_slot) == FS_LINE, "a slot is one cache line");
  * The parts stand where a read needs the fewest steps from the word to the next load: the line at the top, to be shifted down to an
  * offset; the slots, and not a size class that would have to be looked up; the depth where a shift takes it from.
  *
- * Hash bits of a key: 63.. shard | 39..32 tag | 31..0 place in the directory (key.h) | 11..0 preferred slot. */
+ * Hash bits of a key: 63..54 shard | 39..32 tag | 31..0 place in the directory (key.h) | 11..0 preferred slot. */
 #define FS_WORD_LINE_SHIFT 34
 #define FS_WORD_LINE_BITS 30
 #define FS_WORD_COUNT_SHIFT 11
@@ -137,6 +140,7 @@ enum fs_tag {
 	FS_TAG_FIRST = 2, /* 2 to 255: part of the hash */
 };
 
+/* What stands behind a bucket's slots. They come first: a read that knows the bucket's line knows where its slot is. */
 struct fs_bucket {
 	_Atomic uint32_t next;     /* on a free list: the next block of it */
 	_Atomic uint32_t occupied; /* tags that are not EMPTY */
@@ -169,7 +173,7 @@ static_assert(FS_KINDS <= 32, "the free list heads fit into two lines");
 #define FS_BLOCK_INDEX_SHIFT 40
 #define FS_BLOCK_CONFIRMED (UINT64_C(1) << 63)
 
-/* The first line of a free block that is no bucket begins with the line of the next one on its list. */
+/* A free block holds the line of the next one on its list: a bucket behind its slots, the others in their first four bytes. */
 
 /* Redo record of a batch. Belongs to the batch's lowest shard. */
 struct fs_redo_change {

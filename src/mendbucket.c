@@ -41,7 +41,7 @@ static void seal(struct fs_mend *repair, const struct fs_shard *shard, struct fs
 
 static bool in_charge(const struct fs_mend *repair, uint64_t hash, uint64_t position, uint32_t depth)
 {
-	return fs_hash_shard(hash, repair->store->shard_shift) == repair->shard && fs_hash_index(hash, depth) == position >> (32 - depth);
+	return fs_hash_shard(hash, repair->store->shard_mask) == repair->shard && fs_hash_index(hash, depth) == position >> (32 - depth);
 }
 
 static void tidy_key_rest(struct fs_mend *repair, const struct fs_slot *slot)
@@ -112,12 +112,12 @@ static void judge_rest(struct fs_mend *repair, const struct fs_bucket_view *view
 	struct fs_slot *writable = fs_writable(repair->store, slot);
 	uint64_t word = atomic_load_explicit(&slot->word, memory_order_relaxed);
 	uint8_t tag = fs_tag_at(view->bucket, place);
-	bool traces = fs_slot_key_length(slot) && (tag >= FS_TAG_FIRST || (fs_word_state(word) == FS_EMPTY && word));
+	bool traces = fs_slot_key_length(slot) && (tag >= FS_TAG_FIRST || fs_word_senseless(word));
 
 	/* A flag may have been here whose state was overwritten, or that somebody deleted half. No search finds it. */
 	if (traces && !fs_mend_tell_slot(repair, FS_REPAIR_QUARANTINE, slot, "its word says that it holds no flag, and its tag or word says that it did"))
 		return;
-	if (fs_word_state(word) == FS_EMPTY)
+	if (fs_word_senseless(word))
 		fs_mend_set64(repair, &slot->word, 0, "the word of an empty slot");
 	else if (word & FS_RESERVED_MASK)
 		fs_mend_set64(repair, &slot->word, word & ~FS_RESERVED_MASK, "the word of a dead slot");
@@ -234,7 +234,7 @@ uint32_t fs_mend_count(struct fs_mend *repair, const struct fs_bucket_view *view
 	}
 	fs_mend_zero(repair, &bucket->next, &bucket->occupied, "bucket");
 	fs_mend_zero(repair, &bucket->reserved, bucket->tags, "bucket");
-	fs_mend_zero(repair, (const char *)bucket->tags + view->count, view->slots, "bucket");
+	fs_mend_zero(repair, (const char *)bucket->tags + view->count, fs_bucket_end(view), "bucket");
 	fs_mend_set32(repair, &bucket->live, live, "the bucket's count of flags");
 	fs_mend_set32(repair, &bucket->occupied, occupied, "the bucket's count of tags");
 	return live;

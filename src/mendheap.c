@@ -15,7 +15,7 @@ static void mend_free_bucket(struct fs_mend *repair, fs_line line, uint32_t clas
 	for (uint32_t i = 0; i < view.count; i++) {
 		uint64_t word = atomic_load_explicit(&view.slots[i].word, memory_order_relaxed);
 
-		if (fs_word_state(word) == FS_LIVE || (fs_word_state(word) == FS_EMPTY ? word != 0 : (word & FS_RESERVED_MASK) != 0))
+		if (fs_word_state(word) == FS_LIVE || fs_word_senseless(word) || word & FS_RESERVED_MASK)
 			fs_mend_set64(repair, &view.slots[i].word, 0, "the word of a slot of a free bucket");
 	}
 }
@@ -28,7 +28,7 @@ void fs_mend_free_lists(struct fs_mend *repair, const struct fs_shard *shard)
 
 		for (;;) {
 			fs_line line = atomic_load_explicit(link, memory_order_relaxed);
-			const _Atomic uint32_t *next = line && kind < FS_KINDS ? fs_at(repair->store, line, fs_kind_lines(kind)) : NULL;
+			const _Atomic uint32_t *next = line && kind < FS_KINDS ? fs_block_link(repair->store, line, kind) : NULL;
 
 			if (!line)
 				break;
@@ -60,7 +60,7 @@ static uint32_t proofs(const struct fs_mend *repair, const struct fs_bucket_view
 
 		occupied += tag != FS_TAG_EMPTY;
 		if (!fs_word_holds(word)) {
-			wrong += tag >= FS_TAG_FIRST || (fs_word_state(word) == FS_EMPTY && word);
+			wrong += tag >= FS_TAG_FIRST || fs_word_senseless(word);
 			continue;
 		}
 		length = fs_slot_copy_key(store, slot, key);
@@ -69,7 +69,7 @@ static uint32_t proofs(const struct fs_mend *repair, const struct fs_bucket_view
 			wrong++;
 			continue;
 		}
-		*shard = fs_hash_shard(hash, store->shard_shift);
+		*shard = fs_hash_shard(hash, store->shard_mask);
 		right++;
 	}
 	return right > wrong && atomic_load_explicit(&view->bucket->occupied, memory_order_relaxed) == occupied ? right : 0;

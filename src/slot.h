@@ -25,10 +25,16 @@ static inline bool fs_word_value(uint64_t word)
 	return (word & FS_VALUE) != 0;
 }
 
-/* LIVE or FROZEN: the slot holds a flag. LIVE is 1, FROZEN 2. */
+/* LIVE or FROZEN: the slot holds a flag. */
 static inline bool fs_word_holds(uint64_t word)
 {
-	return ((word + 1) & FS_STATE_MASK) >= 2;
+	return (word & FS_HOLDS) != 0;
+}
+
+/* No writer leaves such a word: EMPTY, and not 0, or DEAD without a life before. */
+static inline bool fs_word_senseless(uint64_t word)
+{
+	return fs_word_state(word) == FS_EMPTY ? word != 0 : word == FS_DEAD;
 }
 
 static inline uint64_t fs_word_with_state(uint64_t word, enum fs_state state)
@@ -135,8 +141,8 @@ static inline bool fs_bytes_equal_usual(const char *shared, const char *bytes, s
 	/* Another pointer, for all that a compiler knows: else it keeps those that the hash has used, five where one and lengths are enough. */
 	__asm__("" : "+r"(bytes));
 	return (fs_differ_at(shared, bytes, 0) | fs_differ_at(shared, bytes, length - 8) |
-	        fs_differ_at(shared, bytes, fs_span_front(length, 8)) | fs_differ_at(shared, bytes, fs_span_back(length, 8)) |
-	        fs_differ_at(shared, bytes, fs_span_front(length, 16))) == 0;
+	        fs_differ_at(shared, bytes, fs_span_second(length)) | fs_differ_at(shared, bytes, fs_span_last_but_one(length)) |
+	        fs_differ_at(shared, bytes, fs_span_middle(length))) == 0;
 #endif
 }
 

@@ -32,7 +32,7 @@ struct snapshot {
 
 static uint32_t shard_of(const struct snapshot *snapshot, size_t i)
 {
-	return fs_hash_shard(snapshot->looks[i].key.hash, snapshot->store->shard_shift);
+	return fs_hash_shard(snapshot->looks[i].key.hash, snapshot->store->shard_mask);
 }
 
 static bool wanted(const struct snapshot *snapshot, uint32_t shard)

@@ -213,7 +213,7 @@ static enum flagstore_operation operation_of(const struct fs_effect *effect)
 
 static int write_under_lock(flagstore *store, const struct fs_key *key, const struct fs_rule *rule, struct fs_effect *effect)
 {
-	uint32_t index = fs_hash_shard(key->hash, store->shard_shift);
+	uint32_t index = fs_hash_shard(key->hash, store->shard_mask);
 	struct fs_shard *shard = fs_shard_writable(store, index);
 	struct fs_deadline deadline = {.set = false};
 	int error;
@@ -272,7 +272,7 @@ static int try_write(flagstore *store, const char *bytes, size_t length, uint64_
 			return restless(store, &key);
 	}
 	if (!error && effect->action != FS_KEEP)
-		fs_wake(store, fs_shard_writable(store, fs_hash_shard(key.hash, store->shard_shift)));
+		fs_wake(store, fs_shard_writable(store, fs_hash_shard(key.hash, store->shard_mask)));
 	return error;
 }
 
@@ -362,7 +362,7 @@ HERE bool write_usual(flagstore *store, const char *bytes, size_t length, struct
 		return false;
 	if (effect->action != FS_REWRITE)
 		return effect->action == FS_KEEP;
-	shard = fs_hash_shard(hash, store->shard_shift);
+	shard = fs_hash_shard(hash, store->shard_mask);
 	if (__builtin_expect(store->journal != NULL, 0)) {
 		*error = flip_journaled(store, shard, length, found, effect->value, SITE);
 		if (*error)

@@ -88,16 +88,21 @@ struct fs_bucket_view {
 	uint32_t count;
 };
 
+/* Where its last line ends. */
+static inline const char *fs_bucket_end(const struct fs_bucket_view *view)
+{
+	return (const char *)view->slots + (size_t)FS_BUCKET_LINES(view->count) * FS_LINE;
+}
+
 /* False when it is not of the heap, and backed. */
 static inline bool fs_bucket_with(const flagstore *store, fs_line line, uint32_t slots, struct fs_bucket_view *view)
 {
-	uint64_t head = fs_bucket_head(slots);
-	const char *place = fs_at(store, line, (uint32_t)(head / FS_LINE) + slots);
+	const void *place = fs_at(store, line, FS_BUCKET_LINES(slots));
 
 	if (!place)
 		return false;
-	view->bucket = (const struct fs_bucket *)place;
-	view->slots = (const struct fs_slot *)(place + head);
+	view->slots = place;
+	view->bucket = (const void *)(view->slots + slots);
 	view->count = slots;
 	return true;
 }
@@ -171,7 +176,7 @@ const _Atomic uint64_t *fs_entry_of(const flagstore *store, const struct fs_shar
 
 static inline const struct fs_shard *fs_shard_of(const flagstore *store, uint64_t hash)
 {
-	return &store->shards[fs_hash_shard(hash, store->shard_shift)];
+	return &store->shards[fs_hash_shard(hash, store->shard_mask)];
 }
 
 /* False when the bytes are no valid key. */

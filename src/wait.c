@@ -64,7 +64,7 @@ int flagstore_wait_n(const flagstore *store, const char *key, size_t length, str
 
 	if (!fs_key_make(store, key, length, &sought))
 		return fs_fail(FLAGSTORE_EKEY, "there can't be a flag with a key of %zu bytes to wait for", length);
-	shard = fs_hash_shard(sought.hash, store->shard_shift);
+	shard = fs_hash_shard(sought.hash, store->shard_mask);
 	for (;;) {
 		uint32_t seen = atomic_load_explicit(&store->shards[shard].changed, memory_order_acquire);
 		struct timespec sleep;

@@ -77,7 +77,7 @@
 	X(REDO, "redo record: head", 512, 0, 473, "whether it was carried out, and the link of a free one, means nothing") \
 	X(REDO_REST, "redo record: changes", 12288, 0, 0, "mean nothing once they were made")                             \
 	X(FREE_LINK, "free block: link", 64, 0, 64, "")                                                                   \
-	X(FREE_SLOT, "free bucket: slot words", 1024, 0, 210, "none lives, and more is not asked")                        \
+	X(FREE_SLOT, "free bucket: slot words", 1024, 0, 212, "none lives, and more is not asked")                        \
 	X(FREE_REST, "free block: the rest", 8640, 0, 0, "means nothing")
 
 /* A store that is attached knows how much room there was; the file alone does not tell, since a copy has holes in its place. */
@@ -281,8 +281,8 @@ static void paint_flag(size_t at)
 {
 	size_t length = (uint8_t)bytes[at + offsetof(struct fs_slot, key)];
 
-	paint_bits(at, 0, 2, STATE_BITS);
-	paint_bits(at, 2, 1, VALUE_BIT);
+	paint_bits(at, 0, 1, VALUE_BIT);
+	paint_bits(at, 1, 2, STATE_BITS);
 	paint_bits(at, 3, 1, RESERVED_BITS);
 	paint_bits(at, FS_VERSION_SHIFT, FS_VERSION_BITS, VERSION_BITS);
 	paint_bits(at, FS_INCARNATION_SHIFT, FS_INCARNATION_BITS, INCARNATION_BITS);
@@ -301,11 +301,11 @@ static void paint_flag(size_t at)
 static size_t paint_bucket(uint64_t line, size_t slots, bool in_use)
 {
 	size_t at = line * FS_LINE;
-	size_t ahead = (sizeof(struct fs_bucket) + slots + FS_LINE - 1) / FS_LINE * FS_LINE;
+	size_t behind = (sizeof(struct fs_bucket) + slots + FS_LINE - 1) / FS_LINE * FS_LINE;
 
-	paint(at, ahead, in_use ? BUCKET : FREE_REST);
+	paint(at + slots * FS_LINE, behind, in_use ? BUCKET : FREE_REST);
 	for (size_t i = 0; i < slots; i++) {
-		size_t slot = at + ahead + i * FS_LINE;
+		size_t slot = at + i * FS_LINE;
 		unsigned state = (unsigned)(*(uint64_t *)(void *)(bytes + slot) & FS_STATE_MASK);
 
 		paint(slot, FS_LINE, !in_use ? FREE_REST : state == FS_EMPTY ? EMPTY_REST : DEAD_REST);
@@ -330,9 +330,11 @@ static void paint_heap(void)
 	for (uint32_t kind = 0; kind < FS_KINDS; kind++) {
 		if (!shard()->free[kind])
 			continue;
+		size_t link = (size_t)shard()->free[kind] * FS_LINE;
+
 		if (kind < FS_KIND_CELL)
-			(void)paint_bucket(shard()->free[kind], class_slots[kind], false);
-		paint((size_t)shard()->free[kind] * FS_LINE, 4, FREE_LINK);
+			link = paint_bucket(shard()->free[kind], class_slots[kind], false) + class_slots[kind] * sizeof(struct fs_slot);
+		paint(link, 4, FREE_LINK);
 	}
 }
 

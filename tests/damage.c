@@ -278,15 +278,13 @@ static struct {
 static void find_places(void)
 {
 	uint64_t word;
-	size_t ahead;
 
 	place.directory = (_Atomic uint64_t *)(void *)at_line(line_of(shard(0)->directory));
 	word = place.directory[0];
 	place.count = slots_of(word);
-	place.bucket = (struct fs_bucket *)(void *)at_line(line_of(word));
+	place.slots = (struct fs_slot *)(void *)at_line(line_of(word));
+	place.bucket = (struct fs_bucket *)(void *)(place.slots + place.count);
 	place.tags = (uint8_t *)place.bucket->tags;
-	ahead = (sizeof(struct fs_bucket) + place.count + FS_LINE - 1) / FS_LINE * FS_LINE;
-	place.slots = (struct fs_slot *)(void *)((char *)place.bucket + ahead);
 	/* One whose key stands in it. */
 	for (place.live = 0; (place.slots[place.live].word & FS_STATE_MASK) != FS_LIVE ||
 	                     (place.slots[place.live].key[0] & 0xff) > FS_KEY_INLINE;

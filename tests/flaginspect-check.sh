@@ -46,7 +46,7 @@ check "one flipped bit of it is still two parts that do not belong together" say
 damaged hash $((slot + 16)) "$(printf '\\x%02x' $((0x$(flaginspect dump "$copy" --slot "$slot" --json | jq -r '.bytes[32:34]') ^ 1)))"
 check "a flipped bit is told from torn writes" says 1 'likely cause: a bit was flipped' flaginspect check hash
 slot=$(slot_of "$copy" 'odd\tkey')
-damaged odd "$slot" '\x02'
+damaged odd "$slot" '\x06'
 check "a frozen slot, its key as vis(3) has it" says 1 '^frozen: .*; key odd\\tkey;' flaginspect check odd
 damaged count "$(offset live)" '\x63'
 check "a wrong count" says 1 '^count: shard 0, offset 0x1000: .*says 99; likely cause: two writers without the lock counted' flaginspect check count

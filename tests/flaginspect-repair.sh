@@ -99,7 +99,7 @@ check "is as it was, where it belongs" ends 0 39 eval 'flagctl list long --json 
 # Everything that is made from other things, at once: counts, tags, a directory, the free lists, the heap's end.
 restore
 poke "$file" "$(offset live)" '\x63'
-bucket=$(flaginspect dump t --json | jq '.shards[1].buckets[0].offset')
+bucket=$(flaginspect dump t --json | jq '.shards[1].buckets[0] | .offset + .slots * 64')
 poke "$file" $((bucket + 20)) '\x00\x00\x00\x00\x00\x00\x00\x00\x07\x00\x00\x00'
 check "wrong tags and counts are findings" says 1 ' tag$' flaginspect check t
 check "and are repaired" repaired

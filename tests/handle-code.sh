@@ -44,7 +44,7 @@ inlined() {
 }
 # A header in which reading a handle is a call.
 mkdir "$work/slow"
-sed 's/return (seen & FLAGSTORE_HANDLE_VALUE) != 0;/return flagstore_handle_resolve(handle);/' "$top_srcdir/include/flagstore.h" >"$work/slow/flagstore.h"
+sed 's/return (differ & FLAGSTORE_HANDLE_VALUE) != 0;/return flagstore_handle_resolve(handle);/' "$top_srcdir/include/flagstore.h" >"$work/slow/flagstore.h"
 noticed() {
 	! include=$work/slow inlined "$1"
 }

@@ -77,7 +77,8 @@ same_numbers() {
 
 	{
 		echo '#include "layout.h"'
-		sed -n 's/^\.It \([0-9]\) \([A-Z]*\)$/static_assert(FS_\2 == \1, "\2");/p' "$page"
+		sed -n -e '/^The states:$/,/^\.El$/s/^\.It \([0-9]\) \([A-Z]*\)$/static_assert(FS_\2 == \1 << FS_STATE_SHIFT, "\2");/p' \
+			-e 's/^\.It \([0-9]\) \([A-Z]*\)$/static_assert(FS_\2 == \1, "\2");/p' "$page"
 		echo '#define SLOTS_OF(slots) slots,'
 		echo 'static const unsigned slots[] = {FS_BUCKET_SLOTS(SLOTS_OF)}, said[] = {'
 		sed -n 's/^The size classes 0 to [0-9] have \(.*\) and \(.*\) slots\.$/\1, \2/p' "$page"

@@ -538,12 +538,13 @@ static uint64_t loop_handles(const struct handles *handles)
 static uint64_t loop_hot(const struct handles *handles, uint64_t count)
 {
 	peer_handle *handle = handles->handle[0];
-	bool wanted = handles->wanted[0];
-	uint64_t wrong = 0;
+	uint64_t trues = 0;
 
+	/* A read takes no longer than the counting of its rounds. */
+#pragma GCC unroll 8
 	for (uint64_t i = 0; i < count; i++)
-		wrong += peer_handle_get(handle) != wanted;
-	return wrong;
+		trues += peer_handle_get(handle);
+	return handles->wanted[0] ? count - trues : trues;
 }
 
 static void time_handles(struct workload *workload, struct outcome *outcome, bool hot)

@@ -158,10 +158,10 @@ struct bucket_head {
 	uint32_t class, depth, live, occupied;
 };
 
-static struct bucket_head head_of(const flagstore *store, uint64_t word, const struct fs_bucket_view *view)
+static struct bucket_head head_of(uint64_t word, const struct fs_bucket_view *view)
 {
 	return (struct bucket_head){
-		.offset = (uint64_t)((const char *)view->bucket - store->map),
+		.offset = fs_dir_offset(word),
 		.replacements = fs_dir_count(word),
 		.class = fs_dir_class(word),
 		.depth = fs_dir_depth(word),
@@ -183,7 +183,7 @@ static void print_slot(const flagstore *store, uint32_t place, const struct fact
 
 static void print_bucket(const flagstore *store, uint64_t word, const struct fs_bucket_view *view, void *argument)
 {
-	struct bucket_head head = head_of(store, word, view);
+	struct bucket_head head = head_of(word, view);
 
 	(void)argument;
 	printf("  bucket %#" PRIx64 " slots %" PRIu32 " depth %" PRIu32 " replacements %" PRIu64 " live %" PRIu32 " occupied %" PRIu32 "\n", head.offset,
@@ -199,7 +199,7 @@ static void print_bucket(const flagstore *store, uint64_t word, const struct fs_
 
 static void add_bucket(const flagstore *store, uint64_t word, const struct fs_bucket_view *view, void *argument)
 {
-	struct bucket_head head = head_of(store, word, view);
+	struct bucket_head head = head_of(word, view);
 	json_t *slots = json_array(), *bucket;
 
 	for (uint32_t i = 0; i < view->count && !no_slots; i++) {

@@ -39,9 +39,9 @@ void facts_read(const flagstore *store, const struct fs_slot *slot, uint8_t tag,
 
 const char *facts_state(const struct facts *facts)
 {
-	static const char *const names[] = {"EMPTY", "LIVE", "FROZEN", "DEAD"};
+	static const char *const names[] = {"EMPTY", "DEAD", "LIVE", "FROZEN"};
 
-	return names[fs_word_state(facts->word)];
+	return names[fs_word_state(facts->word) >> FS_STATE_SHIFT];
 }
 
 json_t *facts_json(const flagstore *store, uint32_t place, const struct facts *facts)

@@ -85,7 +85,7 @@ uint64_t source_life(const struct flagstore_event *change)
 
 uint32_t source_shard_of(const flagstore *store, const char *key, size_t length)
 {
-	return fs_hash_shard(fs_hash(store->seed, key, length), store->shard_shift);
+	return fs_hash_shard(fs_hash(store->seed, key, length), store->shard_mask);
 }
 
 size_t source_key_at(const flagstore *store, uint64_t offset, uint64_t life, char *key)
