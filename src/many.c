@@ -7,9 +7,9 @@
 
 #define AT_ONCE 32
 
-/* A key on its way: length 0 if it can't be a key; ahead unless its way ended where it set out. */
+/* A key on its way; ahead if it is one that fs_arrive() knows, and has not met its end where it set out. */
 struct traveller {
-	struct fs_key key;
+	struct fs_key key; /* length 0 if it can't be a key */
 	struct fs_way way;
 	bool ahead;
 };
@@ -30,9 +30,11 @@ static struct fs_key key_of(const flagstore *store, const char *bytes, size_t le
 
 static void set_out(const flagstore *store, struct traveller *traveller)
 {
-	traveller->ahead = traveller->key.length && fs_set_out(store, traveller->key.hash, &traveller->way);
-	if (traveller->ahead)
-		__builtin_prefetch(traveller->way.group);
+	traveller->ahead = fs_set_out(store, traveller->key.hash, &traveller->way);
+	if (!traveller->ahead)
+		return;
+	__builtin_prefetch(traveller->way.group);
+	traveller->ahead = fs_key_usual(traveller->key.length);
 }
 
 static void come_near(struct traveller *traveller)
@@ -44,18 +46,20 @@ static void come_near(struct traveller *traveller)
 		__builtin_prefetch(fs_slot_marked(traveller->way.slots, traveller->way.marks));
 }
 
+static __attribute__((noinline)) bool get_further(const flagstore *store, const struct fs_key *key)
+{
+	struct fs_found found;
+
+	return key->length && fs_find(store, key, &found) == FS_FOUND && fs_word_value(found.word);
+}
+
 static bool arrive(const flagstore *store, const struct traveller *traveller)
 {
 	struct fs_found found;
-	int outcome = FS_UNUSUAL;
 
-	if (!traveller->key.length)
-		return false;
-	if (traveller->ahead && fs_key_usual(traveller->key.length))
-		outcome = fs_arrive(&traveller->way, traveller->key, &found);
-	if (outcome == FS_UNUSUAL)
-		outcome = (int)fs_find(store, &traveller->key, &found);
-	return outcome == FS_FOUND && fs_word_value(found.word);
+	if (__builtin_expect(!traveller->ahead || fs_arrive(&traveller->way, traveller->key, &found) == FS_UNUSUAL, 0))
+		return get_further(store, &traveller->key);
+	return fs_word_value(found.word);
 }
 
 static void get_together(const flagstore *store, const char *const *keys, const size_t *lengths, size_t count, bool *values)
