@@ -21,7 +21,7 @@
 /* Taken at once: a fraction of what is there, so that a small table is a small file, and no single insert waits long for the kernel
  * to clear pages. */
 #define CHUNK_MIN (32u << 10)
-#define CHUNK_MAX (256u << 10)
+#define CHUNK_MAX (64u << 10)
 
 /* relaxed: room only grows, and it is the kernel that keeps the promise behind it */
 static void lift(_Atomic uint32_t *room, uint32_t to)
