@@ -77,7 +77,7 @@ static inline __attribute__((always_inline)) bool fs_set_out(const flagstore *st
 	preferred = fs_hash_slot(hash, (uint32_t)slots);
 	first = preferred & ~(uint64_t)(FS_GROUP - 1);
 	tags = place + slots * sizeof(struct fs_slot) + sizeof(struct fs_bucket) + first;
-	if (!fs_backed(store, tags))
+	if (!slots || !fs_backed(store, tags))
 		return false;
 	way->group = (const _Atomic uint64_t *)(const void *)(store->map + tags);
 	way->slots = (const struct fs_slot *)(const void *)(store->map + place);

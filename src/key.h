@@ -94,18 +94,16 @@ static inline struct fs_salt fs_salt(uint64_t seed)
 	return (struct fs_salt){FS_PRIME_1 + seed, FS_PRIME_2 + seed, FS_PRIME_3 + seed, FS_PRIME_4 ^ seed};
 }
 
-static inline uint64_t fs_hash_state(const struct fs_salt *salt, size_t length)
+/* What the middle adds goes through two products, as all else does: with one, keys that differ there alone would stand in rows. The length
+ * is told last, where no word of the key can make up for it. */
+static inline uint64_t fs_hash_span(const struct fs_salt *salt, uint64_t state, const char *bytes, size_t length, size_t told)
 {
-	return salt->state + length;
-}
-
-static inline uint64_t fs_hash_span(const struct fs_salt *salt, uint64_t state, const char *bytes, size_t length)
-{
+	uint64_t middle = fs_load_8(bytes + fs_span_middle(length));
 	uint64_t ends = fs_fold(fs_load_8(bytes) ^ salt->first, fs_load_8(bytes + length - 8) ^ state);
 	uint64_t inner = fs_fold(fs_load_8(bytes + fs_span_second(length)) ^ salt->second,
-	                         fs_load_8(bytes + fs_span_last_but_one(length)) ^ state);
+	                         fs_load_8(bytes + fs_span_last_but_one(length)) ^ middle ^ state);
 
-	return fs_fold(ends ^ fs_load_8(bytes + fs_span_middle(length)), inner ^ salt->third);
+	return fs_fold(ends ^ middle, inner ^ (salt->third + told));
 }
 
 /* A key whose hash needs no branch, and which stands in its slot: most of them. */
@@ -116,23 +114,24 @@ static inline bool fs_key_usual(size_t length)
 
 static inline uint64_t fs_hash_usual(const struct fs_salt *salt, const char *bytes, size_t length)
 {
-	return fs_hash_span(salt, fs_hash_state(salt, length), bytes, length);
+	return fs_hash_span(salt, salt->state, bytes, length, length);
 }
 
 /* The hash of 1 to FLAGSTORE_KEY_MAX bytes; flagstore(5) says the same in words. */
 static inline uint64_t fs_hash(uint64_t seed, const char *bytes, size_t length)
 {
 	struct fs_salt salt = fs_salt(seed);
-	uint64_t state = fs_hash_state(&salt, length);
+	uint64_t state = salt.state;
+	size_t left = length;
 
 	if (length < FS_SPAN_MIN) {
 		uint64_t word = fs_short_word(bytes, length);
 
-		return fs_fold(fs_fold(word ^ salt.first, word ^ state), FS_PRIME_1);
+		return fs_fold(fs_fold(word ^ salt.first, word ^ salt.state), salt.third + length);
 	}
-	for (; length > FS_SPAN_MAX; bytes += 16, length -= 16)
+	for (; left > FS_SPAN_MAX; bytes += 16, left -= 16)
 		state = fs_fold(fs_load_8(bytes) ^ (FS_PRIME_5 + seed), fs_load_8(bytes + 8) ^ state);
-	return fs_hash_span(&salt, state, bytes, length);
+	return fs_hash_span(&salt, state, bytes, left, length);
 }
 
 static_assert(FS_KEY_INLINE <= FS_SPAN_MAX, "usual keys");

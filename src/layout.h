@@ -5,7 +5,7 @@
  *
  *     segment   | header page | shards | workers | heap: directories, buckets, key cells, redo records ... |
  *               ... | journal | seats | conflicts | shadows |
- *     bucket    | bucket header, tags (one byte a slot), padding to a line | slot 0 | slot 1 | ... |
+ *     bucket    | slot 0 | slot 1 | ... | bucket header, tags (one byte a slot), padding to a line |
  *     slot      | word 8 | stamp 8 | hash 4, check 4 | length 1, key 39 |            one cache line
  *
  * Everything is in the byte order of the host. Places in the segment are line numbers (a line is 64 bytes), never
@@ -63,6 +63,9 @@ enum fs_state {
 #define FS_STATE_SHIFT 1
 #define FS_STATE_MASK (UINT64_C(3) << FS_STATE_SHIFT)
 #define FS_HOLDS UINT64_C(4) /* the bit of those states that hold a flag */
+
+static_assert(FS_HOLDS == (FS_LIVE & FS_FROZEN) && !(FS_HOLDS & (FS_EMPTY | FS_DEAD)), "one bit tells");
+
 #define FS_VALUE FLAGSTORE_HANDLE_VALUE
 #define FS_VERSION_SHIFT 4
 #define FS_VERSION_BITS 28

@@ -110,17 +110,15 @@ static void judge_rest(struct fs_mend *repair, const struct fs_bucket_view *view
 {
 	const struct fs_slot *slot = &view->slots[place];
 	struct fs_slot *writable = fs_writable(repair->store, slot);
-	uint64_t word = atomic_load_explicit(&slot->word, memory_order_relaxed);
+	uint64_t word = atomic_load_explicit(&slot->word, memory_order_relaxed), right;
 	uint8_t tag = fs_tag_at(view->bucket, place);
 	bool traces = fs_slot_key_length(slot) && (tag >= FS_TAG_FIRST || fs_word_senseless(word));
 
 	/* A flag may have been here whose state was overwritten, or that somebody deleted half. No search finds it. */
 	if (traces && !fs_mend_tell_slot(repair, FS_REPAIR_QUARANTINE, slot, "its word says that it holds no flag, and its tag or word says that it did"))
 		return;
-	if (fs_word_senseless(word))
-		fs_mend_set64(repair, &slot->word, 0, "the word of an empty slot");
-	else if (word & FS_RESERVED_MASK)
-		fs_mend_set64(repair, &slot->word, word & ~FS_RESERVED_MASK, "the word of a dead slot");
+	right = word & ~FS_RESERVED_MASK;
+	fs_mend_set64(repair, &slot->word, fs_word_senseless(right) ? 0 : right, "the word of a slot without a flag");
 	if (fs_word_state(word) == FS_DEAD && fs_slot_key_length(slot) > FS_KEY_INLINE) {
 		fs_mend_fixed(repair, slot, "slot %u was dead, and named a key cell", place);
 		atomic_store_explicit(&writable->key[0], 0, memory_order_relaxed);

@@ -32,7 +32,7 @@ struct flagstore {
 	/* what a read needs */
 	const char *map;                 /* mapping of max_bytes; read-only, but for a writing one */
 	const struct fs_shard *shards;
-	uint32_t shard_mask;            /* from a hash to its shard */
+	uint32_t shard_mask;             /* from a hash to its shard */
 	struct fs_salt salt;             /* of the seed */
 	_Atomic uint64_t backed;         /* bytes that this process knows to be backed by the file system, from the first one on; whole lines */
 	fs_line heap_start;

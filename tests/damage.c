@@ -19,7 +19,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#include "layout.h"
+#include "find.h"
 
 #define SOUND "sound"
 #define DAMAGED "damaged"
@@ -774,6 +774,36 @@ static void a_write_gives_up_on_a_slot_that_never_stands_still(void **state)
 	close_damaged();
 }
 
+/* By whatever bucket word: behind the page that is backed stands none. */
+static void a_read_stays_within_what_is_backed(void **state)
+{
+	enum { KEYS = 64, LENGTH = 20, PLACE = FS_LINE };
+	char *page = mmap(NULL, 2 * FS_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), bytes[LENGTH + 1];
+	struct fs_shard shards[1] = {{.directory = fs_dir_word(PLACE / FS_LINE, 1, 0, 0)}};
+	flagstore store = {.map = page, .shards = shards, .salt = fs_salt(1), .backed = FS_PAGE};
+	_Atomic uint64_t *entry = (_Atomic uint64_t *)(void *)(page + PLACE);
+
+	(void)state;
+	require(page != MAP_FAILED && mprotect(page + FS_PAGE, FS_PAGE, PROT_NONE) == 0);
+	for (unsigned i = 0; i < KEYS; i++) {
+		struct fs_key key = {bytes, LENGTH, 0};
+		struct fs_found found;
+
+		snprintf(bytes, sizeof bytes, "%0*u", LENGTH, i);
+		key.hash = fs_hash_usual(&store.salt, bytes, LENGTH);
+		/* The tag of each group's last slot is the key's, so that this is looked at. */
+		memset(page, FS_TAG_TOMBSTONE, FS_PAGE);
+		for (size_t last = FS_GROUP - 1; last < FS_PAGE; last += FS_GROUP)
+			page[last] = (char)fs_hash_tag(key.hash);
+		for (fs_line line = 0; line <= FS_PAGE / FS_LINE; line++)
+			for (uint32_t slots = 0; slots < 1024; slots += 16) {
+				*entry = fs_dir_word(line, 1, slots, 0);
+				require(fs_find_usual(&store, key, &found) == FS_UNUSUAL);
+			}
+	}
+	munmap(page, 2 * FS_PAGE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest all[] = {
@@ -790,6 +820,7 @@ int main(void)
 		cmocka_unit_test(a_walk_passes_a_slot_that_never_stands_still),
 		cmocka_unit_test(a_write_gives_up_on_a_slot_that_never_stands_still),
 		cmocka_unit_test(a_recovery_publishes_nothing_that_is_no_bucket),
+		cmocka_unit_test(a_read_stays_within_what_is_backed),
 	};
 
 	return cmocka_run_group_tests(all, segments_setup, segments_teardown);

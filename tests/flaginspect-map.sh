@@ -12,10 +12,19 @@ flagctl set t gone true && flagctl delete t gone
 cp "$FLAGSTORE_DIR/flagstore.t" copy
 slot=$(flaginspect dump copy --json | jq '[.shards[2].buckets[].used[] | select(.state == "LIVE") | .offset][3]')
 poke copy $((slot + 27)) '<&'
+# What is wrong with a bucket as a whole, and with its first slot: a file each.
+bucket() {
+	flaginspect dump t --json | jq ".shards[1].buckets[0] | $1"
+}
+cp "$FLAGSTORE_DIR/flagstore.t" whole && cp whole first
+poke whole $(($(bucket '.offset + .slots * 64') + 8)) '\x7f'
+poke first $(($(bucket .offset) + 7)) '\x90'
 
 check "a row for each shard" ends 0 4 grep -cE '^ +[0-3]   [.0-9#x]+$' <(flaginspect map t)
 check "none damaged" says 0 ' 1 dead, 0 findings$' flaginspect map t
 check "damage stands where it is" says 0 '^ +2 ! [.0-9#x]*![.0-9#x]*$' flaginspect map copy
+check "that of a bucket as a whole at its last slot" says 0 '^ +1 ! [.0-9#x]*!$' flaginspect map whole
+check "and that of its first slot" says 0 '^ +1 ! ![.0-9#x]*$' flaginspect map first
 check "in one row alone" ends 0 1 grep -c '^ *[0-3] !' <(flaginspect map copy)
 widths() {
 	flaginspect map t "$@" | awk '/^ +[0-3]/ {print length}' | sort -n | tail -n 1

@@ -71,6 +71,13 @@ poke "$file" $((slot + 7)) '\x90'
 check "so is one with reserved bits" repaired
 check "all flags are there after it" same_flags ''
 
+restore
+slot=$(flaginspect dump t --json | jq '.shards[1].buckets[0] | .offset + ([range(.slots)] - [.used[].slot])[0] * 64')
+poke "$file" "$slot" '\n'
+check "an empty slot in which somebody wrote" says 1 '^slot: ' flaginspect check t
+check "is empty again" repaired
+check "and all flags are there" same_flags ''
+
 # Keys that stand outside of their slots: what is given up of a flag does not keep its piece of the heap.
 flagctl create long --shards 2 --max-size 8M && flagctl batch long $(printf "$long-%d=true " {10..49}) >out || exit 1
 here=$FLAGSTORE_DIR/flagstore.long

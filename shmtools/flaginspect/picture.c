@@ -104,15 +104,15 @@ static void paint_bucket(const flagstore *store, uint64_t word, const struct fs_
 {
 	struct painter *painter = argument;
 	struct row *row = painter->row;
-	uint64_t head = (uint64_t)((const char *)view->bucket - store->map);
 
 	(void)word;
 	for (uint32_t i = 0; i < view->count; i++) {
 		uint64_t slot = atomic_load_explicit(&view->slots[i].word, memory_order_relaxed);
 		uint64_t offset = (uint64_t)((const char *)&view->slots[i] - store->map);
 		uint64_t index = painter->painted++ * row->count / row->slots;
-		/* What is wrong with the bucket's own line, its tags and counts, shows at its first slot. */
-		const struct mark *mark = mark_in(painter->marks, i ? offset : head, offset + FS_LINE);
+		/* What is wrong with the bucket's own lines, its tags and counts, shows at its last slot. */
+		uint64_t end = i + 1 < view->count ? offset + FS_LINE : (uint64_t)(fs_bucket_end(view) - store->map);
+		const struct mark *mark = mark_in(painter->marks, offset, end);
 		/* A live table may have grown since its slots were counted. */
 		struct cell *cell = &row->cells[index < row->count ? index : row->count - 1];
 
@@ -122,7 +122,7 @@ static void paint_bucket(const flagstore *store, uint64_t word, const struct fs_
 		cell->frozen += fs_word_state(slot) == FS_FROZEN;
 		cell->dead += fs_word_state(slot) == FS_DEAD;
 		if (mark)
-			add_damage(cell, painter->marks, mark, offset + FS_LINE);
+			add_damage(cell, painter->marks, mark, end);
 	}
 }
 

@@ -244,7 +244,7 @@ static void settle_store(struct source *source)
 	store->shards = (const void *)(store->map + FS_PAGE);
 	store->seed = store->constants.hash_seed;
 	store->salt = fs_salt(store->seed);
-	store->shard_mask = store->constants.shards - 1;
+	store->shard_mask = store->constants.shards ? store->constants.shards - 1 : 0;
 	store->heap_start = fs_heap_start(&store->constants);
 	store->tail = source->table ? fs_tail(&store->constants) : (struct fs_tail){FS_PAGE, FS_PAGE, FS_PAGE, FS_PAGE, FS_PAGE};
 	store->max_lines = (uint32_t)(store->tail.journal / FS_LINE);
