@@ -95,9 +95,7 @@ void fs_expect_insert(const flagstore *store, uint64_t hash)
 
 /* ------------------------------------------------------------------------------------------------- buckets */
 
-/* Makes a taken bucket look never used: EMPTY. Late readers may still be looking at it: those see words that hold no flag before they
- * can see other keys (fence), and find by the bucket word that they must start again. */
-static void clean(flagstore *store, const struct fs_bucket_view *view)
+void fs_bucket_clean(flagstore *store, const struct fs_bucket_view *view)
 {
 	struct fs_bucket *bucket = fs_writable(store, view->bucket);
 
@@ -134,7 +132,7 @@ static int take_bucket(flagstore *store, struct fs_shard *shard, uint32_t least,
 		return error;
 	if (!fs_bucket_at(store, fs_block_line(block), class, view))
 		return fs_fail(FLAGSTORE_ECORRUPT, "segment %s: a free bucket at line %u does not exist", store->path, fs_block_line(block));
-	clean(store, view);
+	fs_bucket_clean(store, view);
 	FS_POINT("bucket cleaned");
 	return FLAGSTORE_OK;
 }

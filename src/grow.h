@@ -10,6 +10,10 @@
 /* The tag word byte of one slot; keeps the bucket's count of tags that are not EMPTY. */
 void fs_tag_store(struct fs_bucket *bucket, uint32_t slot, uint8_t tag);
 
+/* Makes a taken bucket look never used: EMPTY. Late readers may still be looking at it: those see words that hold no flag before they
+ * can see other keys (fence), and find by the bucket word that they must start again. */
+void fs_bucket_clean(flagstore *store, const struct fs_bucket_view *view);
+
 /* The place in the bucket where a key with this hash goes: its preferred slot if free, else the first free one on its way. view->count
  * when there is none. */
 uint32_t fs_place_for(const struct fs_bucket_view *view, uint64_t hash);

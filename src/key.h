@@ -136,13 +136,15 @@ static inline uint64_t fs_hash(uint64_t seed, const char *bytes, size_t length)
 
 static_assert(FS_KEY_INLINE <= FS_SPAN_MAX, "usual keys");
 
+#define FS_HASH_SHARD_SHIFT 54
+
+static_assert(FLAGSTORE_SHARDS_MAX <= 1 << (64 - FS_HASH_SHARD_SHIFT), "bits that number the shards");
+
 /* The shards are a power of two; mask is one less. */
 static inline uint32_t fs_hash_shard(uint64_t hash, uint32_t mask)
 {
-	return (uint32_t)(hash >> 54) & mask;
+	return (uint32_t)(hash >> FS_HASH_SHARD_SHIFT) & mask;
 }
-
-static_assert(FLAGSTORE_SHARDS_MAX <= 1 << (64 - 54), "bits that number the shards");
 
 /* The place in the directory, of which the highest bits are the index: x (x + 2) of a hash x from 0 to 1, so from 0 to 3/4 of the
  * directory. Were it x, all buckets would fill at the same pace and grow at the same time, and the room that they leave behind would

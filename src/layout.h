@@ -53,18 +53,19 @@ typedef uint32_t fs_line; /* a place in the segment; 0 is "none" (the header is 
  *              2^28 changes, and even then acts on the value that it expected.
  *
  * The states, as they stand in the word. */
+#define FS_STATE_SHIFT 1
+
 enum fs_state {
-	FS_EMPTY = 0 << 1,  /* never used since its bucket was filled; the whole word is 0 */
-	FS_DEAD = 1 << 1,   /* no flag; the next insert may use the slot */
-	FS_LIVE = 2 << 1,   /* a flag; its word may be changed by a compare-and-swap without any lock */
-	FS_FROZEN = 3 << 1, /* a flag; readers read it, changes need the shard's lock */
+	FS_EMPTY = 0 << FS_STATE_SHIFT,  /* never used since its bucket was filled; the whole word is 0 */
+	FS_DEAD = 1 << FS_STATE_SHIFT,   /* no flag; the next insert may use the slot */
+	FS_LIVE = 2 << FS_STATE_SHIFT,   /* a flag; its word may be changed by a compare-and-swap without any lock */
+	FS_FROZEN = 3 << FS_STATE_SHIFT, /* a flag; readers read it, changes need the shard's lock */
 };
 
-#define FS_STATE_SHIFT 1
 #define FS_STATE_MASK (UINT64_C(3) << FS_STATE_SHIFT)
-#define FS_HOLDS UINT64_C(4) /* the bit of those states that hold a flag */
+#define FS_HOLDS ((uint64_t)(FS_LIVE & FS_FROZEN)) /* the bit of the states that hold a flag */
 
-static_assert(FS_HOLDS == (FS_LIVE & FS_FROZEN) && !(FS_HOLDS & (FS_EMPTY | FS_DEAD)), "one bit tells");
+static_assert(FS_HOLDS && !(FS_HOLDS & (FS_EMPTY | FS_DEAD)), "one bit tells");
 
 #define FS_VALUE FLAGSTORE_HANDLE_VALUE
 #define FS_VERSION_SHIFT 4

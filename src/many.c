@@ -46,19 +46,13 @@ static void come_near(struct traveller *traveller)
 		__builtin_prefetch(fs_slot_marked(traveller->way.slots, traveller->way.marks));
 }
 
-static __attribute__((noinline)) bool get_further(const flagstore *store, const struct fs_key *key)
-{
-	struct fs_found found;
-
-	return key->length && fs_find(store, key, &found) == FS_FOUND && fs_word_value(found.word);
-}
-
 static bool arrive(const flagstore *store, const struct traveller *traveller)
 {
+	const struct fs_key *key = &traveller->key;
 	struct fs_found found;
 
-	if (__builtin_expect(!traveller->ahead || fs_arrive(&traveller->way, traveller->key, &found) == FS_UNUSUAL, 0))
-		return get_further(store, &traveller->key);
+	if (__builtin_expect(!traveller->ahead || fs_arrive(&traveller->way, *key, &found) == FS_UNUSUAL, 0))
+		return key->length && fs_get_further(store, key->bytes, key->length, key->hash);
 	return fs_word_value(found.word);
 }
 

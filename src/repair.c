@@ -64,23 +64,13 @@ static int fill_entry(struct fs_mend *repair, struct fs_shard *shard, const _Ato
 {
 	flagstore *store = repair->store;
 	struct fs_bucket_view view;
-	struct fs_bucket *bucket;
 	fs_block block;
 	uint32_t class = free_class(shard);
 	int error = fs_block_take(store, shard, FS_KIND_BUCKET + class, 0, &block);
 
 	if (error || !fs_bucket_at(store, fs_block_line(block), class, &view))
 		return error ? error : fs_fail(FLAGSTORE_ECORRUPT, "segment %s: a free bucket does not exist", store->path);
-	bucket = fs_writable(store, view.bucket);
-	/* As a taken bucket is cleaned in grow.c: late readers may still be looking at it. */
-	fs_release_fence();
-	for (uint32_t i = 0; i < view.count; i++)
-		atomic_store_explicit(&((struct fs_slot *)fs_writable(store, &view.slots[i]))->word, 0, memory_order_relaxed);
-	for (uint32_t i = 0; i < view.count / FS_GROUP; i++)
-		atomic_store_explicit(&bucket->tags[i], 0, memory_order_relaxed);
-	atomic_store_explicit(&bucket->next, 0, memory_order_relaxed);
-	atomic_store_explicit(&bucket->occupied, 0, memory_order_relaxed);
-	atomic_store_explicit(&bucket->live, 0, memory_order_relaxed);
+	fs_bucket_clean(store, &view);
 	/* release: pairs with the readers' acquire load; they see the bucket empty. */
 	atomic_store_explicit((_Atomic uint64_t *)fs_writable(store, entry), fs_bucket_word_after(0, fs_block_line(block), class, depth),
 	                      memory_order_release);

@@ -31,7 +31,7 @@ static inline bool fs_word_holds(uint64_t word)
 	return (word & FS_HOLDS) != 0;
 }
 
-/* No writer leaves such a word: EMPTY, and not 0, or DEAD without a life before. */
+/* No writer leaves such a word: EMPTY, and not 0, or DEAD without a life before (which it has once both of its counts have come round). */
 static inline bool fs_word_senseless(uint64_t word)
 {
 	return fs_word_state(word) == FS_EMPTY ? word != 0 : word == FS_DEAD;

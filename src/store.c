@@ -22,18 +22,10 @@
 
 /* --------------------------------------------------------------------------------------------------- reads */
 
-/* The parts of the key one by one: so they stay in registers. */
-static __attribute__((noinline)) bool get_further(const flagstore *store, const char *key, size_t length, uint64_t hash)
-{
-	struct fs_found found;
-
-	return fs_find(store, &(struct fs_key){key, length, hash}, &found) == FS_FOUND && fs_word_value(found.word);
-}
-
 static __attribute__((noinline)) bool get_unusual(const flagstore *store, const char *key, size_t length)
 {
 	/* A key that is not valid is in no slot, so there is no need to look for NUL bytes in it. */
-	return length - 1 < FLAGSTORE_KEY_MAX && get_further(store, key, length, fs_hash(store->seed, key, length));
+	return length - 1 < FLAGSTORE_KEY_MAX && fs_get_further(store, key, length, fs_hash(store->seed, key, length));
 }
 
 static inline __attribute__((always_inline)) bool get(const flagstore *store, const char *key, size_t length)
@@ -45,7 +37,7 @@ static inline __attribute__((always_inline)) bool get(const flagstore *store, co
 		return get_unusual(store, key, length);
 	hash = fs_hash_usual(&store->salt, key, length);
 	if (__builtin_expect(fs_find_usual(store, (struct fs_key){key, length, hash}, &found) == FS_UNUSUAL, 0))
-		return get_further(store, key, length, hash);
+		return fs_get_further(store, key, length, hash);
 	return fs_word_value(found.word);
 }
 

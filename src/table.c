@@ -87,6 +87,13 @@ enum fs_outcome fs_find(const flagstore *store, const struct fs_key *key, struct
 	return FS_DAMAGED;
 }
 
+bool fs_get_further(const flagstore *store, const char *key, size_t length, uint64_t hash)
+{
+	struct fs_found found;
+
+	return fs_find(store, &(struct fs_key){key, length, hash}, &found) == FS_FOUND && fs_word_value(found.word);
+}
+
 const _Atomic uint64_t *fs_entry_of(const flagstore *store, const struct fs_shard *shard, uint64_t hash)
 {
 	uint64_t word = atomic_load_explicit(&shard->directory, memory_order_acquire);

@@ -171,6 +171,10 @@ struct fs_found {
 /* Finds the key, as of one moment during the call. Takes no lock, writes nothing, waits for nobody; async-signal-safe. */
 enum fs_outcome fs_find(const flagstore *store, const struct fs_key *key, struct fs_found *found);
 
+/* The value of the flag with that key; false when it is missing. For a get that did not find it the usual way (find.h); the parts of the key
+ * come one by one, so that they stay in registers. */
+bool fs_get_further(const flagstore *store, const char *key, size_t length, uint64_t hash);
+
 /* The directory entry that is in charge of the hash; NULL when there is none, or the table leads nowhere. */
 const _Atomic uint64_t *fs_entry_of(const flagstore *store, const struct fs_shard *shard, uint64_t hash);
 

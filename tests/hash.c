@@ -77,7 +77,7 @@ static size_t piece(char *place, unsigned i)
 	return FLAGSTORE_KEY_MAX;
 }
 
-/* A number that stands where one word of the key's alone has it, and its bytes hardly differ. */
+/* A number that stands in one of the words that are hashed, and in no other. */
 static size_t in_the_middle(char *place, unsigned i)
 {
 	memset(place, 'k', 39);

@@ -235,7 +235,7 @@ proctype Flipper(byte flips; byte mistake)
 	od
 }
 
-/* clean(): a late reader may still be looking */
+/* fs_bucket_clean(): a late reader may still be looking */
 inline clean(block)
 {
 	i = 0;
