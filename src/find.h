@@ -59,8 +59,8 @@ struct fs_way {
  * when directory_word is 0.
  *
  * What is loaded from the segment is checked as far as reading goes: the directory's entry, the group's tags, and its slots, which lie
- * before them if there are any, are backed. In a damaged table they may lie before the heap, and the answer be wrong; who writes there looks at that first
- * (change.h). */
+ * before them if there are any, are backed. In a damaged table they may lie before the heap, and the answer be wrong; who writes there
+ * looks at that first (change.h). */
 static inline __attribute__((always_inline)) bool fs_set_out(const flagstore *store, uint64_t hash, struct fs_way *way)
 {
 	uint64_t place, slots, preferred, first, tags;
