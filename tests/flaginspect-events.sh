@@ -91,7 +91,9 @@ check "a damaged slot" says 1 "^CORRUPT shard [0-9]+, offset $(printf %#x "$slot
 check "a closer look says what check says" says 1 '^CORRUPT check-value: ' flagctl health t --deep
 check "in JSON" ends 0 '"CORRUPT"' json .health flagctl health t --deep
 flagctl create tags --shards 1 --max-size 8M && flagctl set tags a true
-poke "$FLAGSTORE_DIR/flagstore.tags" $(($(flaginspect dump tags --json | jq '.shards[0].buckets[0] | .offset + .slots * 64') + 16)) '\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1'
+wrong=$(flaginspect dump tags --json | jq '.shards[0].buckets[0].used[0] | if .tag == 1 then 2 else 1 end')
+poke "$FLAGSTORE_DIR/flagstore.tags" $(($(flaginspect dump tags --json | jq '.shards[0].buckets[0] | .offset + .slots * 64') + 16)) \
+	"$(printf "\\\\$wrong%.0s" {1..16})"
 check "wrong tags are no sign of damage" ends 0 'HEALTHY no sign of damage' flagctl health tags
 check "but are seen by a closer look" says 1 '^CORRUPT ' flagctl health tags --deep
 # A count that two writers lost, in a sound table.
