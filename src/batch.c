@@ -46,6 +46,7 @@ struct item {
 	uint32_t shard;
 	bool existed, exists; /* before and after */
 	const struct fs_slot *slot;
+	const struct fs_bucket *bucket; /* of one that was planted; else NULL */
 	uint64_t before, after;
 };
 
@@ -364,7 +365,9 @@ static int prepare(struct commit *commit)
 {
 	for (uint32_t i = 0; i < commit->count; i++) {
 		struct item *item = &commit->items[i];
-		struct fs_found planted;
+		struct fs_shard *shard = fs_shard_writable(commit->store, item->shard);
+		struct fs_planted planted;
+		struct fs_spot spot;
 		int error;
 
 		if (item->existed) {
@@ -375,10 +378,12 @@ static int prepare(struct commit *commit)
 		}
 		if (!item->exists)
 			continue;
-		error = fs_plant(commit->store, fs_shard_writable(commit->store, item->shard), &item->key, &planted);
+		fs_spot_for(commit->store, shard, item->key.hash, &spot);
+		error = fs_plant(commit->store, shard, &item->key, &spot, &planted);
 		if (error)
 			return error;
 		item->slot = planted.slot;
+		item->bucket = planted.bucket;
 		item->before = planted.word;
 		decide(commit, item, planted.word, false);
 	}
@@ -458,8 +463,8 @@ static void apply(struct commit *commit)
 
 		if (!item->slot)
 			continue;
-		if (fs_word_state(item->before) == FS_DEAD) {
-			fs_quicken(store, shard, &(struct fs_found){item->slot, item->before}, item->after);
+		if (item->bucket) {
+			fs_quicken(store, shard, &(struct fs_planted){item->bucket, item->slot, item->before}, item->after);
 			continue;
 		}
 		changed = fs_word_changes(item->after) != fs_word_changes(item->before);

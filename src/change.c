@@ -7,7 +7,6 @@
 #include "error.h"
 #include "event.h"
 #include "futex.h"
-#include "grow.h"
 #include "journal.h"
 #include "point.h"
 #include "section.h"
@@ -84,13 +83,6 @@ static uint64_t what_of(const flagstore *store, const struct fs_shard *shard, en
 	return fs_change_what(operation, fs_shard_index(store, shard), atomic_load_explicit(&shard->batch, memory_order_relaxed) != 0);
 }
 
-static bool bucket_of(const flagstore *store, struct fs_shard *shard, uint64_t hash, struct fs_bucket_view *view)
-{
-	const _Atomic uint64_t *entry = fs_entry_of(store, shard, hash);
-
-	return entry && fs_bucket_view(store, atomic_load_explicit(entry, memory_order_relaxed), view);
-}
-
 /* The length last: with it, and not before, a dead slot is taken to own the cell that it names. */
 static void store_key_words(struct fs_slot *slot, const uint64_t words[FS_KEY_WORDS])
 {
@@ -147,22 +139,19 @@ static int store_key(flagstore *store, struct fs_shard *shard, struct fs_slot *s
 	return FLAGSTORE_OK;
 }
 
-int fs_plant(flagstore *store, struct fs_shard *shard, const struct fs_key *key, struct fs_found *planted)
+int fs_plant(flagstore *store, struct fs_shard *shard, const struct fs_key *key, const struct fs_spot *spot, struct fs_planted *planted)
 {
 	uint64_t birth = atomic_load_explicit(&shard->births, memory_order_relaxed) + 1, words[FS_KEY_WORDS];
-	struct fs_bucket_view view;
-	struct fs_slot *slot;
-	uint32_t place;
+	struct fs_slot *slot = fs_writable(store, &spot->view.slots[spot->place]);
 	int error;
 
+	/* In a damaged bucket, whose tags and their count do not agree. */
+	if (spot->place >= spot->view.count)
+		return fs_fail(FLAGSTORE_ECORRUPT, "segment %s: there is no slot for the key; check the segment", store->path);
 	/* Before the slot is touched: a processor that has these bytes still on their way reads them as words only after all stores before, of
 	 * which the one to the slot waits for memory. */
 	lay_out_key(key, words);
-	if (!bucket_of(store, shard, key->hash, &view) || (place = fs_place_for(&view, key->hash)) == view.count)
-		return fs_fail(FLAGSTORE_ECORRUPT, "segment %s: there is no slot for the key; check the segment", store->path);
-	planted->slot = &view.slots[place];
-	planted->word = fs_word_planted(birth);
-	slot = fs_writable(store, planted->slot);
+	*planted = (struct fs_planted){spot->view.bucket, &spot->view.slots[spot->place], fs_word_planted(birth)};
 
 	/* The number is used up before it is used, so that no two lives share it. */
 	FS_NOTE(&shard->births, birth);
@@ -179,7 +168,7 @@ int fs_plant(flagstore *store, struct fs_shard *shard, const struct fs_key *key,
 	atomic_store_explicit(&slot->stamp, 0, memory_order_relaxed);
 	FS_POINT("slot filled");
 	/* The tag before the word: a LIVE slot always has its tag. */
-	fs_tag_store(fs_writable(store, view.bucket), place, fs_hash_tag(key->hash));
+	fs_tag_store(fs_writable(store, planted->bucket), spot->place, fs_hash_tag(key->hash));
 	FS_POINT("tag stored");
 	return FLAGSTORE_OK;
 }
@@ -190,17 +179,10 @@ static void add(_Atomic uint32_t *count, uint32_t difference)
 	atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + difference, memory_order_relaxed);
 }
 
-/* The bucket that the slot lies in, which is the one in charge of its key. */
-static bool bucket_with(const flagstore *store, struct fs_shard *shard, const struct fs_slot *slot, struct fs_bucket_view *view)
+void fs_quicken(flagstore *store, struct fs_shard *shard, const struct fs_planted *planted, uint64_t word)
 {
-	return bucket_of(store, shard, atomic_load_explicit(&slot->identity, memory_order_relaxed), view) && slot >= view->slots &&
-	       slot < view->slots + view->count;
-}
-
-void fs_quicken(flagstore *store, struct fs_shard *shard, const struct fs_found *planted, uint64_t word)
-{
+	struct fs_bucket *bucket = fs_writable(store, planted->bucket);
 	struct fs_slot *slot = fs_writable(store, planted->slot);
-	struct fs_bucket_view view;
 	int64_t now_ms = fs_now_ms();
 
 	/* The stamp first, while nobody can flip the flag: its own version marks it. */
@@ -209,8 +191,7 @@ void fs_quicken(flagstore *store, struct fs_shard *shard, const struct fs_found 
 	atomic_store_explicit(&slot->word, word, memory_order_seq_cst);
 	FS_POINT("flag born");
 	fs_event_change(store, planted->slot, what_of(store, shard, FLAGSTORE_INSERT), planted->word, word, now_ms);
-	if (bucket_with(store, shard, planted->slot, &view))
-		add(&((struct fs_bucket *)fs_writable(store, view.bucket))->live, 1);
+	add(&bucket->live, 1);
 	add(&shard->live, 1);
 }
 
@@ -226,6 +207,15 @@ void fs_kill(flagstore *store, struct fs_shard *shard, const struct fs_found *fo
 	FS_POINT("flag dead");
 	fs_event_change(store, found->slot, what_of(store, shard, FLAGSTORE_DELETE), word, dead, fs_now_ms());
 	fs_bury(store, shard, found->slot);
+}
+
+/* The bucket that the slot lies in, which is the one in charge of its key. */
+static bool bucket_with(const flagstore *store, struct fs_shard *shard, const struct fs_slot *slot, struct fs_bucket_view *view)
+{
+	const _Atomic uint64_t *entry = fs_entry_of(store, shard, atomic_load_explicit(&slot->identity, memory_order_relaxed));
+
+	return entry && fs_bucket_view(store, atomic_load_explicit(entry, memory_order_relaxed), view) && slot >= view->slots &&
+	       slot < view->slots + view->count;
 }
 
 void fs_bury(flagstore *store, struct fs_shard *shard, const struct fs_slot *slot)

@@ -6,8 +6,8 @@
 #define FS_CHANGE_H
 
 #include "event.h"
+#include "grow.h"
 #include "point.h"
-#include "table.h"
 
 /* Flips (or rewrites) a LIVE flag of that hash: one compare-and-swap of its word, no lock needed but the journal's, if there is one
  * (fs_journal_lock(), and fs_journal_unlock() with the result). False when the word is no longer found->word. */
@@ -42,12 +42,19 @@ static inline __attribute__((always_inline)) bool fs_flip_usual(flagstore *store
 
 /* The following expect the shard's lock. */
 
-/* Puts the key into a slot of its bucket that fs_make_room() saw to, complete but for its life: the word is DEAD. *planted is the slot
- * and that word; fs_quicken() gives it life. Errors: ENOSPACE, EFULL (a long key's cell), ECORRUPT. */
-int fs_plant(flagstore *store, struct fs_shard *shard, const struct fs_key *key, struct fs_found *planted);
+/* A slot with a key in it whose life has not begun. */
+struct fs_planted {
+	const struct fs_bucket *bucket;
+	const struct fs_slot *slot;
+	uint64_t word; /* DEAD */
+};
+
+/* Puts the key into the slot that fs_make_room() saw to, complete but for its life. Errors: ENOSPACE, EFULL (a long key's cell),
+ * ECORRUPT. */
+int fs_plant(flagstore *store, struct fs_shard *shard, const struct fs_key *key, const struct fs_spot *spot, struct fs_planted *planted);
 
 /* Stores the word of a planted slot: the moment at which the flag exists. */
-void fs_quicken(flagstore *store, struct fs_shard *shard, const struct fs_found *planted, uint64_t word);
+void fs_quicken(flagstore *store, struct fs_shard *shard, const struct fs_planted *planted, uint64_t word);
 
 /* Kills the flag: the moment at which it is gone. */
 void fs_kill(flagstore *store, struct fs_shard *shard, const struct fs_found *found);

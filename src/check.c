@@ -17,7 +17,9 @@
 #include "sigbus.h"
 #include "worker.h"
 
+/* A shard is looked at so often, and, together with all others, for so long, until it stands still. */
 #define TRIES 100
+#define PATIENCE_NS 1000000000u
 
 static void report(struct fs_check *check, flagstore_found *found, void *argument, uint64_t *findings)
 {
@@ -65,7 +67,7 @@ static bool look_until_still(struct fs_check *check)
 {
 	const struct fs_shard *shard = &check->store->shards[check->shard];
 
-	for (int tries = 0; tries < TRIES; tries++) {
+	for (int tries = 0; tries < TRIES || fs_monotonic_ns() < check->patient_until_ns; tries++) {
 		uint64_t before = atomic_load_explicit(&shard->sequence, memory_order_acquire);
 
 		if (!(before & 1)) {
@@ -122,7 +124,8 @@ static void check_lines(struct fs_check *check)
 int fs_check(flagstore *store, const struct fs_checking *how, flagstore_found *found, void *argument, uint64_t *findings, uint32_t *skipped)
 {
 	size_t bytes = (size_t)store->max_lines / 8 + 1;
-	struct fs_check check = {.store = store, .met = calloc(bytes, 1), .heap = atomic_load_explicit(&fs_header(store)->heap, memory_order_acquire)};
+	struct fs_check check = {.store = store, .met = calloc(bytes, 1), .heap = atomic_load_explicit(&fs_header(store)->heap, memory_order_acquire),
+	                         .patient_until_ns = fs_monotonic_ns() + PATIENCE_NS};
 	bool locking = !how->still && fs_entered(store);
 	uint32_t passed_over = 0;
 	uint64_t count = 0;

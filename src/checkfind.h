@@ -38,6 +38,7 @@ struct fs_check {
 	uint64_t heap;              /* the heap word when the check began */
 	uint64_t lines;             /* met */
 	uint64_t shard_lines;
+	uint64_t patient_until_ns;  /* CLOCK_MONOTONIC */
 };
 
 /* Notes that something is wrong at the place. */

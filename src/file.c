@@ -76,6 +76,7 @@ static void *map_file(const flagstore *store, int protection)
 static void look_through(flagstore *store, const char *map)
 {
 	store->map = map;
+	store->to_writable = (uintptr_t)store->write_map - (uintptr_t)map;
 	store->shards = (const void *)(map + FS_PAGE);
 }
 

@@ -93,8 +93,15 @@ static inline __attribute__((always_inline)) void fs_come_near(struct fs_way *wa
 	way->marks = fs_tags_equal(way->tags, fs_hash_tag(hash));
 }
 
-/* Looks whether the key is in the first slot that is marked, or surely nowhere, as nearly always, and, as fs_find() does, whether this was
- * the way all the time. FS_UNUSUAL: not known. */
+/* Whether this was the way all the time, as fs_find() does. */
+static inline __attribute__((always_inline)) bool fs_way_leads_on(const struct fs_way *way)
+{
+	fs_acquire_fence();
+	return __builtin_expect(atomic_load_explicit(way->entry, memory_order_relaxed) == way->bucket_word &&
+	                                atomic_load_explicit(&way->shard->directory, memory_order_relaxed) == way->directory_word, 1);
+}
+
+/* Looks whether the key is in the first slot that is marked, or surely nowhere, as nearly always. FS_UNUSUAL: not known. */
 static inline __attribute__((always_inline)) int fs_arrive(const struct fs_way *way, struct fs_key key, struct fs_found *found)
 {
 	*found = (struct fs_found){NULL, 0};
@@ -104,24 +111,28 @@ static inline __attribute__((always_inline)) int fs_arrive(const struct fs_way *
 	} else if (__builtin_expect(!fs_tags_any_empty(way->tags), 0)) {
 		return FS_UNUSUAL;
 	}
-	fs_acquire_fence();
-	if (__builtin_expect(atomic_load_explicit(way->entry, memory_order_relaxed) != way->bucket_word ||
-	                             atomic_load_explicit(&way->shard->directory, memory_order_relaxed) != way->directory_word, 0))
+	if (!fs_way_leads_on(way))
 		return FS_UNUSUAL;
 	return found->slot ? FS_FOUND : FS_MISSING;
 }
 
 /* Finds a key that is fs_key_usual(), as fs_find() does; a missing one has word 0. FS_UNUSUAL: ask fs_find(). */
-static inline __attribute__((always_inline)) int fs_find_usual(const flagstore *store, struct fs_key key, struct fs_found *found)
+static inline __attribute__((always_inline)) int fs_find_usual(const flagstore *store, struct fs_key key, struct fs_way *way,
+                                                               struct fs_found *found)
 {
-	struct fs_way way;
-
-	if (!fs_set_out(store, key.hash, &way)) {
+	if (!fs_set_out(store, key.hash, way)) {
 		*found = (struct fs_found){NULL, 0};
-		return way.directory_word ? FS_UNUSUAL : FS_MISSING;
+		return way->directory_word ? FS_UNUSUAL : FS_MISSING;
 	}
-	fs_come_near(&way, key.hash);
-	return fs_arrive(&way, key, found);
+	fs_come_near(way, key.hash);
+	return fs_arrive(way, key, found);
+}
+
+/* Fetches the slot where the key to which this was the way, and which was missing at its end, will be put. A hint. */
+static inline void fs_expect_insert(const struct fs_way *way, uint64_t hash)
+{
+	if (way->directory_word)
+		__builtin_prefetch(way->slots + fs_tags_free(way->tags, fs_hash_slot(hash, fs_dir_slots(way->bucket_word)) % FS_GROUP), 1);
 }
 
 #endif

@@ -14,18 +14,23 @@ void fs_tag_store(struct fs_bucket *bucket, uint32_t slot, uint8_t tag);
  * can see other keys (fence), and find by the bucket word that they must start again. */
 void fs_bucket_clean(flagstore *store, const struct fs_bucket_view *view);
 
-/* The place in the bucket where a key with this hash goes: its preferred slot if free, else the first free one on its way. view->count
- * when there is none. */
-uint32_t fs_place_for(const struct fs_bucket_view *view, uint64_t hash);
+/* Where a key that is missing goes: a slot of the bucket that is in charge of it. */
+struct fs_spot {
+	struct fs_bucket_view view;
+	uint32_t place; /* its preferred slot if that is free, else the first free one on its way; view.count when there is none */
+};
 
-/* Fetches the slot in which a key that is missing will be put, while its writer is still on his way to the lock. A hint. */
-void fs_expect_insert(const flagstore *store, uint64_t hash);
+/* False, and a spot without slots, when there is no such bucket: the shard has seen no insert yet, or the table leads nowhere. */
+bool fs_spot_for(const flagstore *store, const struct fs_shard *shard, uint64_t hash, struct fs_spot *spot);
 
-/* Sees to it that the bucket in charge of hash can take count more keys. The bucket grows, is rebuilt or splits, alone, while
- * readers go on. Errors: ENOSPACE, EFULL, ECORRUPT, ESYSTEM. */
-int fs_make_room(flagstore *store, struct fs_shard *shard, uint64_t hash, uint32_t count);
+/* Whether the tags alone tell that the bucket has no key with that hash: a search for it would compare nothing. */
+bool fs_spot_is_missed(const struct fs_spot *spot, uint64_t hash);
 
-/* The same, one step at a time: *fits when nothing was left to do. */
+/* Sees to it that there is room at the spot, which is the one for the hash now; afterwards it may be another one. The bucket grows, is
+ * rebuilt or splits, alone, while readers go on. Errors: ENOSPACE, EFULL, ECORRUPT, ESYSTEM. */
+int fs_make_room(flagstore *store, struct fs_shard *shard, uint64_t hash, struct fs_spot *spot);
+
+/* One step on the way to room for count more keys: *fits when nothing was left to do. */
 int fs_make_room_step(flagstore *store, struct fs_shard *shard, uint64_t hash, uint32_t count, bool *fits);
 
 #endif

@@ -52,7 +52,7 @@ static bool arrive(const flagstore *store, const struct traveller *traveller)
 	struct fs_found found;
 
 	if (__builtin_expect(!traveller->ahead || fs_arrive(&traveller->way, *key, &found) == FS_UNUSUAL, 0))
-		return key->length && fs_get_further(store, key->bytes, key->length, key->hash);
+		return key->length && fs_word_value(fs_find_further(store, key->bytes, key->length, key->hash).word);
 	return fs_word_value(found.word);
 }
 

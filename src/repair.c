@@ -92,11 +92,14 @@ static int fill_entries(struct fs_mend *repair, const struct fs_shard *shard)
 static int insert(struct fs_mend *repair, const struct fs_mend_noted *noted, const struct fs_key *key)
 {
 	struct fs_shard *shard = fs_writable(repair->store, fs_shard_of(repair->store, key->hash));
-	struct fs_found planted;
-	int error = fs_make_room(repair->store, shard, key->hash, 1);
+	struct fs_planted planted;
+	struct fs_spot spot;
+	int error;
 
+	fs_spot_for(repair->store, shard, key->hash, &spot);
+	error = fs_make_room(repair->store, shard, key->hash, &spot);
 	if (!error)
-		error = fs_plant(repair->store, shard, key, &planted);
+		error = fs_plant(repair->store, shard, key, &spot, &planted);
 	if (!error)
 		fs_quicken(repair->store, shard, &planted, fs_word_alive(planted.word, noted->value));
 	return error;

@@ -298,7 +298,7 @@ static void describe(const flagstore *store, uint32_t index, const struct fs_sea
 		.seat = index,
 		.worker = fs_mark_worker(owner),
 		.alive = owner_lives(store, owner),
-		.self = fs_own_seat(store) && fs_own_seat(store) == (const void *)(store->write_map + ((const char *)place - store->map)),
+		.self = fs_own_seat(store) && fs_own_seat(store) == (const void *)((uintptr_t)place + store->to_writable),
 		.thread = fs_mark_thread(owner),
 		.taken_ms = atomic_load_explicit(&place->taken_ms, memory_order_relaxed),
 		.activity = (activity & 0xff) <= FLAGSTORE_SYNCING ? (enum flagstore_activity)(activity & 0xff) : FLAGSTORE_IDLE,

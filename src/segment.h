@@ -41,6 +41,7 @@ struct flagstore {
 	/* what a write needs */
 	flagstore *writing;              /* the same store for writes: they touch a page in the writable mapping alone */
 	char *write_map;                 /* writable mapping of the same bytes; NULL when attached read-only */
+	uintptr_t to_writable;           /* from an address in map to the same place in write_map */
 	struct fs_entered *entered;      /* a page that fork wipes */
 	uint32_t worker;                 /* of the writing one: worker id of this process; 0 when all entries were taken */
 	uint32_t lock_wait_ms;
@@ -145,7 +146,7 @@ static inline bool fs_knows_all(const flagstore *store)
 /* The same place in the writable mapping. Only for a store that is not attached read-only. */
 static inline void *fs_writable(flagstore *store, const void *address)
 {
-	return store->write_map + ((const char *)address - store->map);
+	return (void *)((uintptr_t)address + store->to_writable);
 }
 
 static inline fs_line fs_line_of(const flagstore *store, const void *address)

@@ -22,22 +22,28 @@
 
 /* --------------------------------------------------------------------------------------------------- reads */
 
+static __attribute__((noinline)) bool get_further(const flagstore *store, const char *key, size_t length, uint64_t hash)
+{
+	return fs_word_value(fs_find_further(store, key, length, hash).word);
+}
+
 static __attribute__((noinline)) bool get_unusual(const flagstore *store, const char *key, size_t length)
 {
 	/* A key that is not valid is in no slot, so there is no need to look for NUL bytes in it. */
-	return length - 1 < FLAGSTORE_KEY_MAX && fs_get_further(store, key, length, fs_hash(store->seed, key, length));
+	return length - 1 < FLAGSTORE_KEY_MAX && get_further(store, key, length, fs_hash(store->seed, key, length));
 }
 
 static inline __attribute__((always_inline)) bool get(const flagstore *store, const char *key, size_t length)
 {
 	struct fs_found found;
+	struct fs_way way;
 	uint64_t hash;
 
 	if (__builtin_expect(!fs_key_usual(length), 0))
 		return get_unusual(store, key, length);
 	hash = fs_hash_usual(&store->salt, key, length);
-	if (__builtin_expect(fs_find_usual(store, (struct fs_key){key, length, hash}, &found) == FS_UNUSUAL, 0))
-		return fs_get_further(store, key, length, hash);
+	if (__builtin_expect(fs_find_usual(store, (struct fs_key){key, length, hash}, &way, &found) == FS_UNUSUAL, 0))
+		return get_further(store, key, length, hash);
 	return fs_word_value(found.word);
 }
 
@@ -103,10 +109,10 @@ static int restless(const flagstore *store, const struct fs_key *key)
 }
 
 /* With the journal's lock, if there is one. */
-static int plant(flagstore *store, struct fs_shard *shard, const struct fs_key *key, bool value)
+static int plant(flagstore *store, struct fs_shard *shard, const struct fs_key *key, const struct fs_spot *spot, bool value)
 {
-	struct fs_found planted;
-	int error = fs_plant(store, shard, key, &planted);
+	struct fs_planted planted;
+	int error = fs_plant(store, shard, key, spot, &planted);
 	uint64_t word;
 
 	if (error)
@@ -118,15 +124,16 @@ static int plant(flagstore *store, struct fs_shard *shard, const struct fs_key *
 	return FLAGSTORE_OK;
 }
 
-static int insert(flagstore *store, struct fs_shard *shard, const struct fs_key *key, bool value, struct fs_deadline *deadline)
+static int insert(flagstore *store, struct fs_shard *shard, const struct fs_key *key, struct fs_spot *spot, bool value,
+                  struct fs_deadline *deadline)
 {
-	int error = fs_make_room(store, shard, key->hash, 1);
+	int error = fs_make_room(store, shard, key->hash, spot);
 
 	if (!error)
 		error = fs_journal_lock(store, fs_record_bytes(key->length), deadline);
 	if (error)
 		return error;
-	error = plant(store, shard, key, value);
+	error = plant(store, shard, key, spot, value);
 	fs_journal_unlock(store, !error);
 	return error;
 }
@@ -167,9 +174,13 @@ static int kill_flag(flagstore *store, struct fs_shard *shard, const struct fs_k
 static int write_locked(flagstore *store, struct fs_shard *shard, const struct fs_key *key, const struct fs_rule *rule,
                         struct fs_effect *effect, struct fs_deadline *deadline)
 {
+	struct fs_spot spot;
+	/* Who wants to insert has not found the key before the lock. Mostly one look at where it is to go tells that it is still so. */
+	bool missed = effect->action == FS_INSERT && fs_spot_for(store, shard, key->hash, &spot) && fs_spot_is_missed(&spot, key->hash);
+
 	for (int tries = 0; tries < FLIPS_MAX; tries++) {
-		struct fs_found found;
-		enum fs_outcome outcome = fs_find(store, key, &found);
+		struct fs_found found = {NULL, 0};
+		enum fs_outcome outcome = missed ? FS_MISSING : fs_find(store, key, &found);
 		bool flipped;
 		int error;
 
@@ -182,7 +193,9 @@ static int write_locked(flagstore *store, struct fs_shard *shard, const struct f
 		case FS_KEEP:
 			return FLAGSTORE_OK;
 		case FS_INSERT:
-			return insert(store, shard, key, effect->value, deadline);
+			if (!missed)
+				fs_spot_for(store, shard, key->hash, &spot);
+			return insert(store, shard, key, &spot, effect->value, deadline);
 		case FS_DELETE:
 			return kill_flag(store, shard, key, &found, deadline);
 		case FS_REWRITE:
@@ -220,21 +233,20 @@ static int write_under_lock(flagstore *store, const struct fs_key *key, const st
 	return error;
 }
 
-/* missing: the hash of a key that was not there a moment ago; 0: not known. */
-static int try_write(flagstore *store, const char *bytes, size_t length, uint64_t missing, const struct fs_rule *rule, struct fs_effect *effect)
+static int try_write(flagstore *store, const char *bytes, size_t length, const struct fs_rule *rule, struct fs_effect *effect)
 {
 	struct fs_deadline deadline = {.set = false};
-	struct fs_key key = {bytes, length, missing};
+	struct fs_key key;
 	int error;
 
-	if (missing ? !fs_key_valid(bytes, length) : !fs_key_make(store, bytes, length, &key))
+	if (!fs_key_make(store, bytes, length, &key))
 		return fs_fail(FLAGSTORE_EKEY, "a key of %zu bytes%s can't be used", length,
 		               length && length <= FLAGSTORE_KEY_MAX ? " with a NUL byte in it" : "");
 	if (!fs_entered(store))
 		return fs_fail(FLAGSTORE_EREADONLY, "segment %s is attached read-only by this process", store->path);
 	for (int tries = 0;; tries++) {
 		struct fs_found found = {NULL, 0};
-		enum fs_outcome outcome = missing && !tries ? FS_MISSING : fs_find(store, &key, &found);
+		enum fs_outcome outcome = fs_find(store, &key, &found);
 		bool flipped;
 
 		if (outcome == FS_DAMAGED)
@@ -269,14 +281,14 @@ static int try_write(flagstore *store, const char *bytes, size_t length, uint64_
 }
 
 /* A full journal is written, by us or somebody else, with no lock held. */
-static int write_key(flagstore *store, const char *bytes, size_t length, uint64_t missing, const struct fs_rule *rule, struct fs_effect *effect)
+static int write_key(flagstore *store, const char *bytes, size_t length, const struct fs_rule *rule, struct fs_effect *effect)
 {
-	int error = try_write(store, bytes, length, missing, rule, effect);
+	int error = try_write(store, bytes, length, rule, effect);
 
 	while (error == FS_JOURNAL_FULL) {
 		error = fs_persist_make_room(store);
 		if (!error)
-			error = try_write(store, bytes, length, 0, rule, effect);
+			error = try_write(store, bytes, length, rule, effect);
 	}
 	return error;
 }
@@ -287,15 +299,29 @@ struct written {
 	struct fs_effect effect;
 };
 
-/* All that a write may be, with the place from which the library was called, for the guard. Rule and result go by value, so that those who
- * call this seldom need not keep them in memory. */
+/* What write_key() does for most inserts, those of a key that a look without a lock has just missed. False: nothing has been done, and it
+ * must be called. */
+static bool insert_missing(flagstore *store, const struct fs_key *key, const struct fs_rule *rule, struct written *written)
+{
+	if (fs_rule_apply(rule, false, 0, &written->effect) || written->effect.action != FS_INSERT || !fs_key_valid(key->bytes, key->length) ||
+	    !fs_entered(store))
+		return false;
+	written->error = write_under_lock(store, key, rule, &written->effect);
+	if (!written->error && written->effect.action != FS_KEEP)
+		fs_wake(store, fs_shard_writable(store, fs_hash_shard(key->hash, store->shard_mask)));
+	return written->error != FS_JOURNAL_FULL;
+}
+
+/* All that a write may be, with the place from which the library was called, for the guard. missing: the hash of a key that was missing a
+ * moment ago; 0: not known. Rule and result go by value, so that those who call this seldom need not keep them in memory. */
 static __attribute__((noinline)) struct written write_unusual(flagstore *store, const char *bytes, size_t length, uint64_t missing,
                                                               struct fs_rule rule, const void *site)
 {
 	struct written written = {FLAGSTORE_OK, {FS_KEEP, false}};
 
 	fs_thread.site = site;
-	written.error = write_key(store, bytes, length, missing, &rule, &written.effect);
+	if (!missing || !insert_missing(store, &(struct fs_key){bytes, length, missing}, &rule, &written))
+		written.error = write_key(store, bytes, length, &rule, &written.effect);
 	written.error = fs_unless_lost(store, fs_persisted(store, written.error));
 	return written;
 }
@@ -324,12 +350,13 @@ static __attribute__((noinline)) int flip_journaled(flagstore *store, uint32_t s
 	return flipped ? FLAGSTORE_OK : FS_UNUSUAL;
 }
 
-/* What write_key() does for most writes, those of flags that exist, without a detour. False: nothing has been done, and it must be called,
- * with the hash of what is missing. A flag that was found has a valid key; a missing one has no LIVE word. */
+/* What write_key() does for most writes, those of flags that exist, without a detour. False: nothing has been done; *missing is the hash of
+ * a key that is missing. A flag that was found has a valid key; a missing one has no LIVE word. */
 HERE bool write_usual(flagstore *store, const char *bytes, size_t length, struct fs_rule rule, struct fs_effect *effect, uint64_t *missing,
                       int *error)
 {
 	struct fs_found found;
+	struct fs_way way;
 	uint64_t hash;
 	uint32_t shard;
 	int outcome;
@@ -337,11 +364,11 @@ HERE bool write_usual(flagstore *store, const char *bytes, size_t length, struct
 	if (__builtin_expect(!fs_key_usual(length) || !store->entered, 0))
 		return false;
 	hash = fs_hash_usual(&store->salt, bytes, length);
-	outcome = fs_find_usual(store, (struct fs_key){bytes, length, hash}, &found);
+	outcome = fs_find_usual(store, (struct fs_key){bytes, length, hash}, &way, &found);
 	if (__builtin_expect(outcome == FS_UNUSUAL || fs_word_state(found.word) != FS_LIVE, 0)) {
 		if (outcome == FS_MISSING) {
 			*missing = hash;
-			fs_expect_insert(store, hash);
+			fs_expect_insert(&way, hash);
 		}
 		return false;
 	}

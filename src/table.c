@@ -32,66 +32,80 @@ static enum probe look_at(const flagstore *store, const struct fs_slot *slot, co
 	return PROBE_FOUND;
 }
 
-static enum probe probe(const flagstore *store, const struct fs_bucket_view *view, const struct fs_key *key, struct fs_found *found)
+/* Goes on from group to group, as far as there may be a key that prefers the first one. */
+static inline enum probe probe(const flagstore *store, struct fs_way *way, const struct fs_key *key, struct fs_found *found)
 {
-	uint32_t preferred = fs_hash_slot(key->hash, view->count), groups = view->count / FS_GROUP, group = preferred / FS_GROUP;
+	uint32_t slots = fs_dir_slots(way->bucket_word), place = fs_hash_slot(key->hash, slots);
 
-	__builtin_prefetch(&view->slots[preferred]);
-	for (uint32_t i = 0; i < groups; i++) {
-		uint64_t tags = atomic_load_explicit(&view->bucket->tags[group], memory_order_relaxed);
-
-		for (uint64_t equal = fs_tags_equal(tags, fs_hash_tag(key->hash)); equal; equal &= equal - 1) {
-			uint32_t place = group * FS_GROUP + (uint32_t)__builtin_ctzll(equal) / 8;
-			enum probe result = look_at(store, &view->slots[place], key, found);
+	for (uint32_t i = 0; i < slots; i += FS_GROUP) {
+		fs_come_near(way, key->hash);
+		for (; way->marks; way->marks &= way->marks - 1) {
+			enum probe result = look_at(store, fs_slot_marked(way->slots, way->marks), key, found);
 
 			if (result != PROBE_MISSING)
 				return result;
 		}
-		if (fs_tags_any_empty(tags))
+		if (fs_tags_any_empty(way->tags))
 			return PROBE_MISSING;
-		group = group + 1 < groups ? group + 1 : 0;
+		way->slots += FS_GROUP;
+		way->group++;
+		place += FS_GROUP;
+		if (place >= slots) {
+			way->slots -= slots;
+			way->group -= slots / FS_GROUP;
+			place = 0;
+		}
 	}
 	return PROBE_MISSING;
 }
 
-enum fs_outcome fs_find(const flagstore *store, const struct fs_key *key, struct fs_found *found)
+/* The way leads to a bucket of the heap, and all of it is known to be backed. */
+static bool is_known(const flagstore *store, const struct fs_way *way)
 {
-	const struct fs_shard *shard = fs_shard_of(store, key->hash);
+	uint32_t slots = fs_dir_slots(way->bucket_word);
 
-	for (int tries = 0; tries < TRIES_MAX; tries++) {
-		uint64_t directory_word = atomic_load_explicit(&shard->directory, memory_order_acquire), bucket_word;
-		const _Atomic uint64_t *directory, *entry;
-		struct fs_bucket_view view;
-		enum probe result;
-		bool sound;
-
-		if (!directory_word)
-			return FS_MISSING;
-		directory = fs_directory(store, directory_word);
-		if (!directory)
-			return FS_DAMAGED;
-		entry = &directory[fs_hash_index(key->hash, fs_dir_depth(directory_word))];
-		bucket_word = atomic_load_explicit(entry, memory_order_acquire);
-		sound = fs_bucket_view(store, bucket_word, &view);
-		result = sound ? probe(store, &view, key, found) : PROBE_MISSING;
-		if (result == PROBE_AGAIN)
-			continue;
-		fs_acquire_fence();
-		if (atomic_load_explicit(entry, memory_order_relaxed) != bucket_word ||
-		    atomic_load_explicit(&shard->directory, memory_order_relaxed) != directory_word)
-			continue;
-		if (!sound)
-			return FS_DAMAGED;
-		return result == PROBE_FOUND ? FS_FOUND : FS_MISSING;
-	}
-	return FS_DAMAGED;
+	return fs_slots_can_be(slots) && fs_known(store, fs_dir_line(way->bucket_word), FS_BUCKET_LINES(slots));
 }
 
-bool fs_get_further(const flagstore *store, const char *key, size_t length, uint64_t hash)
+/* Whether there is no such bucket, now that what the file system has given meanwhile is learned. */
+static __attribute__((noinline)) bool leads_nowhere(const flagstore *store, uint64_t hash)
 {
-	struct fs_found found;
+	struct fs_way way = {.shard = fs_shard_of(store, hash)};
+	const _Atomic uint64_t *directory;
+	struct fs_bucket_view view;
 
-	return fs_find(store, &(struct fs_key){key, length, hash}, &found) == FS_FOUND && fs_word_value(found.word);
+	way.directory_word = atomic_load_explicit(&way.shard->directory, memory_order_acquire);
+	directory = fs_directory(store, way.directory_word);
+	if (!directory)
+		return true;
+	way.entry = &directory[fs_hash_index(hash, fs_dir_depth(way.directory_word))];
+	way.bucket_word = atomic_load_explicit(way.entry, memory_order_acquire);
+	return !fs_bucket_view(store, way.bucket_word, &view) && fs_way_leads_on(&way);
+}
+
+struct fs_found fs_find_further(const flagstore *store, const char *bytes, size_t length, uint64_t hash)
+{
+	struct fs_key key = {bytes, length, hash};
+
+	for (int tries = 0; tries < TRIES_MAX; tries++) {
+		struct fs_found found = {NULL, 0};
+		struct fs_way way;
+		bool known = fs_set_out(store, hash, &way) && is_known(store, &way);
+
+		if (!way.directory_word)
+			return found;
+		if (!known && leads_nowhere(store, hash))
+			break;
+		if (known && probe(store, &way, &key, &found) != PROBE_AGAIN && fs_way_leads_on(&way))
+			return found;
+	}
+	return (struct fs_found){NULL, FS_DEAD};
+}
+
+enum fs_outcome fs_find(const flagstore *store, const struct fs_key *key, struct fs_found *found)
+{
+	*found = fs_find_further(store, key->bytes, key->length, key->hash);
+	return found->slot ? FS_FOUND : found->word ? FS_DAMAGED : FS_MISSING;
 }
 
 const _Atomic uint64_t *fs_entry_of(const flagstore *store, const struct fs_shard *shard, uint64_t hash)

@@ -116,11 +116,17 @@ static inline bool fs_bucket_at(const flagstore *store, fs_line line, uint32_t c
 #define FS_SLOTS_BIT(slots) | UINT64_C(1) << (slots) / 16
 #define FS_SLOTS_BITS (UINT64_C(0) FS_BUCKET_SLOTS(FS_SLOTS_BIT))
 
+/* Whether there are buckets of so many slots. */
+static inline bool fs_slots_can_be(uint32_t slots)
+{
+	return FS_SLOTS_BITS >> slots / 16 & 1;
+}
+
 static inline bool fs_bucket_view(const flagstore *store, uint64_t word, struct fs_bucket_view *view)
 {
 	uint32_t slots = fs_dir_slots(word);
 
-	return FS_SLOTS_BITS >> slots / 16 & 1 && fs_bucket_with(store, fs_dir_line(word), slots, view);
+	return fs_slots_can_be(slots) && fs_bucket_with(store, fs_dir_line(word), slots, view);
 }
 
 /* ------------------------------------------------------------------------------------------------------ tags */
@@ -148,6 +154,16 @@ static inline bool fs_tags_any_empty(uint64_t tags)
 	return ((tags - FS_TAG_ONES) & ~tags & FS_TAG_HIGHS) != 0;
 }
 
+/* The first of a group's slots, from a given one on, that holds no flag; FS_GROUP: none. */
+static inline uint32_t fs_tags_free(uint64_t tags, uint32_t from)
+{
+	uint64_t turned = tags >> from * 8 | tags << (FS_GROUP - from) % FS_GROUP * 8;
+	/* EMPTY and TOMBSTONE differ in the lowest bit, and no other tag has no more than that. The lowest mark is exact. */
+	uint64_t marks = fs_tags_equal(turned & ~FS_TAG_ONES, 0);
+
+	return marks ? (from + (uint32_t)__builtin_ctzll(marks) / 8) % FS_GROUP : FS_GROUP;
+}
+
 static inline uint8_t fs_tag_at(const struct fs_bucket *bucket, uint32_t slot)
 {
 	uint64_t tags = atomic_load_explicit(&bucket->tags[slot / FS_GROUP], memory_order_relaxed);
@@ -171,9 +187,9 @@ struct fs_found {
 /* Finds the key, as of one moment during the call. Takes no lock, writes nothing, waits for nobody; async-signal-safe. */
 enum fs_outcome fs_find(const flagstore *store, const struct fs_key *key, struct fs_found *found);
 
-/* The value of the flag with that key; false when it is missing. For a get that did not find it the usual way (find.h); the parts of the key
- * come one by one, so that they stay in registers. */
-bool fs_get_further(const flagstore *store, const char *key, size_t length, uint64_t hash);
+/* The same for who did not find the key the usual way (find.h). Its parts come one by one, and the result goes by value, so that they stay
+ * in registers. No slot: word is 0 if the key is missing, FS_DEAD if the table leads nowhere. */
+struct fs_found fs_find_further(const flagstore *store, const char *key, size_t length, uint64_t hash);
 
 /* The directory entry that is in charge of the hash; NULL when there is none, or the table leads nowhere. */
 const _Atomic uint64_t *fs_entry_of(const flagstore *store, const struct fs_shard *shard, uint64_t hash);

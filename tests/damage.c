@@ -788,6 +788,7 @@ static void a_read_stays_within_what_is_backed(void **state)
 	for (unsigned i = 0; i < KEYS; i++) {
 		struct fs_key key = {bytes, LENGTH, 0};
 		struct fs_found found;
+		struct fs_way way;
 
 		snprintf(bytes, sizeof bytes, "%0*u", LENGTH, i);
 		key.hash = fs_hash_usual(&store.salt, bytes, LENGTH);
@@ -798,7 +799,7 @@ static void a_read_stays_within_what_is_backed(void **state)
 		for (fs_line line = 0; line <= FS_PAGE / FS_LINE; line++)
 			for (uint32_t slots = 0; slots < 1024; slots += 16) {
 				*entry = fs_dir_word(line, 1, slots, 0);
-				require(fs_find_usual(&store, key, &found) == FS_UNUSUAL);
+				require(fs_find_usual(&store, key, &way, &found) == FS_UNUSUAL);
 			}
 	}
 	munmap(page, 2 * FS_PAGE);

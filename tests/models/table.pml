@@ -113,12 +113,12 @@ inline find()
 {
 	do
 	:: atomic {
-			bucket_word = entry[k];                           /* fs_find(): the bucket word, acquire */
+			bucket_word = entry[k];                           /* fs_set_out(): the bucket word, acquire */
 			place = BLOCK(bucket_word) * SLOTS + PREFERRED;
 			i = 0
 		};
 		do
-		:: atomic { tags[place] == TAG -> skip };             /* probe(): tags, relaxed */
+		:: atomic { tags[place] == TAG -> skip };             /* fs_come_near(): tags, relaxed */
 			first = words[place];                             /* look_at(): first, acquire */
 			if
 			:: atomic { HOLDS(first) && keys[place] == k -> skip }; /* fs_slot_may_have_key(), fs_bytes_equal(): relaxed */
@@ -159,7 +159,7 @@ inline find()
 				if
 				:: word && STATE(word) == LIVE && mistake == MISTAKE_HIT_UNCHECKED -> break
 				:: !word && mistake == MISTAKE_MISS_UNCHECKED -> break
-				:: entry[k] == bucket_word -> break           /* fs_find(): the bucket word again, behind an acquire fence */
+				:: entry[k] == bucket_word -> break           /* fs_way_leads_on(): the bucket word again, behind an acquire fence */
 				:: else -> word = 0
 				fi
 			fi
@@ -254,7 +254,7 @@ inline clean(block)
 /* copy_slot(), behind fs_slot_freeze() */
 inline copy_slot(block)
 {
-	place = (block) * SLOTS + PREFERRED;                      /* fs_place_for() */
+	place = (block) * SLOTS + PREFERRED;                      /* place_for() */
 	if
 	:: tags[place] >= TAG -> place = (block) * SLOTS + 1 - PREFERRED
 	:: else
@@ -386,7 +386,7 @@ inline tidy()
 /* fs_plant() and fs_quicken() */
 inline insert()
 {
-	place = BLOCK(entry[k]) * SLOTS + PREFERRED;              /* fs_place_for() */
+	place = BLOCK(entry[k]) * SLOTS + PREFERRED;              /* place_for() */
 	if
 	:: tags[place] >= TAG -> place = BLOCK(entry[k]) * SLOTS + 1 - PREFERRED
 	:: else
