@@ -253,6 +253,13 @@ int flagstore_compare_and_set_version_n(flagstore *store, const char *key, size_
 int flagstore_delete(flagstore *store, const char *key);
 int flagstore_delete_n(flagstore *store, const char *key, size_t length);
 
+/* Makes room for so many flags, of which those that exist are part, so that inserts up to that number hardly ever wait for growth or for
+ * the file system. Only a hint: no flag changes, and more flags than that are as welcome. Others read and write meanwhile; it takes about
+ * as long as the file system needs for 100 bytes a flag. What was made ready before an error stays so.
+ * Safe in threads; not in signal handlers. Errors: EREADONLY, ENOSPACE, EFULL (the segment can't become that large), ETIMEDOUT, ECORRUPT,
+ * ETRUNCATED (after flagstore_catch_sigbus()), ESYSTEM. */
+int flagstore_reserve(flagstore *store, uint64_t flags);
+
 /* -------------------------------------------------------------------------------------------------- handles
  *
  * A handle is a flag resolved once by a process. Reading it is one load from the segment and one compare; a flag that was

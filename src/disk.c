@@ -575,6 +575,13 @@ int fs_disk_next(struct fs_disk_use *use, bool *exists, const char **key, size_t
 	return FLAGSTORE_OK;
 }
 
+uint64_t fs_disk_count(const struct fs_disk_use *use)
+{
+	MDB_stat stat;
+
+	return mdb_stat(use->transaction, use->disk->flags, &stat) == 0 ? stat.ms_entries : 0;
+}
+
 int fs_disk_delete_here(struct fs_disk_use *use)
 {
 	return written(use, mdb_cursor_del(use->cursor, 0));

@@ -28,7 +28,7 @@ static uint32_t occupied_limit(uint32_t slots)
 
 static bool fills_well(uint32_t slots, uint32_t flags)
 {
-	return flags * 25 <= slots * 18;
+	return (uint64_t)flags * 25 <= slots * 18;
 }
 
 /* The smallest class for so many flags; FS_BUCKET_CLASSES when none is large enough. */

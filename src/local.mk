@@ -77,6 +77,7 @@ library_sources = \
 	src/redo.h \
 	src/repair.c \
 	src/repair.h \
+	src/reserve.c \
 	src/room.c \
 	src/seat.c \
 	src/seat.h \

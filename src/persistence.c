@@ -89,8 +89,11 @@ static int load(flagstore *store, struct fs_disk_use *use)
 	size_t length;
 	struct fs_saved saved;
 	bool exists;
-	int error = fs_disk_next(use, &exists, &key, &length, &saved);
+	int error;
 
+	/* For speed. Should there be no room, the sets find out. */
+	(void)flagstore_reserve(store, fs_disk_count(use));
+	error = fs_disk_next(use, &exists, &key, &length, &saved);
 	while (!error && exists) {
 		error = flagstore_set_n(store, key, length, saved.value);
 		if (!error)

@@ -28,6 +28,19 @@ check "all options" \
 check "take effect" ends 0 '3145728 8 9 1500 true' \
 	jq -r '"\(.max_bytes) \(.shards) \(.workers_max) \(.lock_wait_ms) \(.laboratory)"' <(flagctl info all --json)
 
+slots() {
+	flagctl info "$1" --json | jq .slots
+}
+check "--reserve takes room" ends 0 '' flagctl create roomy --reserve 20000
+check "for as many flags" [ "$(slots roomy)" -ge 20000 ]
+check "not for more than fit, and then there is no segment" fails 74 'has no room for 20000 flags' flagctl create small --max-size 2M --reserve 20000
+check "none at all" fails 3 'small' flagctl info small
+check "reserve is silent" ends 0 '' flagctl reserve roomy 40000
+check "and takes more room" [ "$(slots roomy)" -ge 40000 ]
+check "reserve --json" ends 0 "[0,$(slots roomy)]" jq -c '[.flags, .slots]' <(flagctl reserve roomy 40000 --json)
+check "reserve of no number" fails 2 'the number of flags is invalid' flagctl reserve roomy many
+check "of none" fails 2 'the number of flags is too small' flagctl reserve roomy 0
+
 for i in $(seq 8); do
 	flagctl create race 2>/dev/null && echo won &
 done >"$work/won"

@@ -26,6 +26,7 @@ operands() {
 	batch) echo a=false ;;
 	import) echo /dev/null ;;
 	backup | restore) echo "$work/file" ;;
+	reserve) echo 100 ;;
 	esac
 }
 for command in $commands; do
@@ -58,6 +59,7 @@ create --max-size -1 a size
 create --max-size 1023K from 1.0 MiB to 64 GiB
 create --max-size 65G from 1.0 MiB to 64 GiB
 create --max-size 99999999999999999999 from 1.0 MiB
+create --reserve 0 from 1 to 1073741824
 create --shards 0 from 1 to 1024
 create --shards 3 power of two
 create --shards 2048 from 1 to 1024

@@ -35,6 +35,7 @@ test_programs = \
 	tests/reads \
 	tests/batches \
 	tests/space \
+	tests/reserve \
 	tests/forks \
 	tests/environments \
 	tests/damage \
@@ -66,6 +67,8 @@ tests_batches_CPPFLAGS = $(test_cppflags)
 tests_batches_LDADD = $(test_libraries)
 tests_space_CPPFLAGS = $(test_cppflags)
 tests_space_LDADD = $(test_libraries)
+tests_reserve_CPPFLAGS = $(test_cppflags)
+tests_reserve_LDADD = $(test_libraries)
 tests_damage_CPPFLAGS = $(test_cppflags)
 tests_damage_LDADD = $(test_libraries)
 tests_hostile_CPPFLAGS = $(test_cppflags)

@@ -388,6 +388,19 @@ static void prepare_import(flagstore *store, struct scene *scene)
 		touch(scene, key_of(key, "imported", i), MISSING, i % 3 ? IS_FALSE : IS_TRUE);
 }
 
+static void prepare_reserve(flagstore *store, struct scene *scene)
+{
+	insert_bystanders(store, scene, 20);
+	touch(scene, "as.it.was", IS_TRUE, IS_TRUE);
+	set_before(store, scene);
+}
+
+static int run_reserve(flagstore *store, const struct scene *scene)
+{
+	(void)scene;
+	return flagstore_reserve(store, 100);
+}
+
 /* ------------------------------------------------------------------------------------------------ the table */
 
 const struct operation operations[] = {
@@ -414,6 +427,7 @@ const struct operation operations[] = {
 	{"a later batch of inserts, flips and deletes in 4 shards", 4, prepare_later_batch, run_batch},
 	{"a batch that needs a larger record and grows buckets", 2, prepare_large_batch, run_batch},
 	{"an import of 100 flags", 8, prepare_import, run_batch},
+	{"a reserve", 2, prepare_reserve, run_reserve},
 };
 const unsigned operations_count = sizeof operations / sizeof *operations;
 

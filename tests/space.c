@@ -189,6 +189,40 @@ static void a_full_file_system_stops_inserts_and_nothing_else(void **state)
 	in_tiny(fill_a_file_system_and_make_it_larger);
 }
 
+static void reserve_more_than_there_is(void *argument)
+{
+	enum { FLAGS = 20000, BEFORE = 1000 };
+	struct flagstore_options options = FLAGSTORE_OPTIONS_INIT;
+	flagstore *store;
+
+	(void)argument;
+	mount_tiny(1024);
+	options.shards = 4;
+	store = fresh(SEGMENT, &options);
+	for (unsigned i = 0; i < BEFORE; i++) {
+		char key[FLAGSTORE_KEY_MAX + 1];
+
+		require_ok(flagstore_set(store, mixed_key(key, i), i % 2));
+	}
+	require_error(FLAGSTORE_ENOSPACE, flagstore_reserve(store, FLAGS));
+	require(strstr(flagstore_detail(), path_of(SEGMENT)) != NULL);
+	require_all(store, BEFORE, 0);
+	require_healthy(store);
+	/* Where it stopped it goes on. */
+	resize(MS_REMOUNT, 65536);
+	require_ok(flagstore_reserve(store, FLAGS));
+	require_all(store, BEFORE, 0);
+	require(info(store).slots >= FLAGS);
+	require_healthy(store);
+	flagstore_close(store);
+}
+
+static void a_reserve_in_a_full_file_system_loses_nothing(void **state)
+{
+	(void)state;
+	in_tiny(reserve_more_than_there_is);
+}
+
 /* The room ends at another page each time, so at another block that was wanted. */
 static void fill_file_systems_of_many_sizes(void *argument)
 {
@@ -425,6 +459,7 @@ int main(void)
 {
 	const struct CMUnitTest space[] = {
 		cmocka_unit_test(a_full_file_system_stops_inserts_and_nothing_else),
+		cmocka_unit_test(a_reserve_in_a_full_file_system_loses_nothing),
 		cmocka_unit_test(whatever_block_found_no_room_nothing_is_lost),
 		cmocka_unit_test(a_create_without_room_leaves_no_file),
 		cmocka_unit_test(at_its_maximum_size_a_segment_stops_inserts_and_nothing_else),

@@ -11,6 +11,7 @@
 
 #define PEER_PROCESSES 1
 #define PEER_GET_MANY
+#define PEER_RESERVE
 #define PEER_HANDLE
 #define PEER_ATTACH
 
@@ -95,6 +96,11 @@ static inline bool peer_delete(struct peer *peer, const char *key, size_t length
 static inline void peer_get_many(const struct peer *peer, const char *const *keys, const size_t *lengths, size_t count, bool *values)
 {
 	flagstore_get_many(peer->store, keys, lengths, count, values);
+}
+
+static bool peer_reserve(struct peer *peer, size_t count)
+{
+	return flagstore_reserve(peer->store, count) == FLAGSTORE_OK;
 }
 
 typedef flagstore_handle peer_handle;

@@ -28,6 +28,7 @@
  *	PEER_NO_LIST              1: peer_list() can't be done
  *	PEER_SLEEPS, PEER_WAKES   what to call before a thread sleeps, and after
  *	PEER_GET_MANY             void peer_get_many(struct peer *, const char *const *keys, const size_t *lengths, size_t count, bool *values);
+ *	PEER_RESERVE              bool peer_reserve(struct peer *, size_t count); room for so many flags; true: done
  *	PEER_HANDLE               typedef peer_handle, peer_handle *peer_handle_open(struct peer *, key, length),
  *	                          bool peer_handle_get(peer_handle *), void peer_handle_close(peer_handle *)
  *	PEER_ATTACH               bool peer_attach(const char *directory, key, length, value);
@@ -91,7 +92,7 @@ struct workload {
 	uint64_t next;     /* where in the access list the next loop starts */
 	const unsigned char *at;
 	size_t memory_before;
-	bool experimented; /* the table is not as it was filled */
+	bool experimented; /* the table is not as it is when it has just been filled */
 };
 
 /* A loop over `count` records from *at, which it moves on. With `invert` the flags are taken to have the other value than that of the
@@ -648,8 +649,20 @@ static uint64_t verify(struct workload *workload, int64_t filled_ns)
 	return loop_get(workload->peer, &record, (size_t)count, false);
 }
 
-static void time_fill(struct workload *workload, struct outcome *outcome, bool one_by_one)
+/* In advance, so that it is not part of what filling takes. */
+static bool reserve(struct workload *workload)
 {
+#ifdef PEER_RESERVE
+	return peer_reserve(workload->peer, (size_t)workload->pack->load.count);
+#else
+	(void)workload;
+	return false;
+#endif
+}
+
+static void time_fill(struct workload *workload, struct outcome *outcome, enum work work)
+{
+	bool one_by_one = work == WORK_LONGEST;
 	double longest, interrupted;
 	int64_t begun, took;
 
@@ -658,6 +671,10 @@ static void time_fill(struct workload *workload, struct outcome *outcome, bool o
 		outcome->wrong++;
 		return;
 	}
+	/* Such a table is larger than one that grew; for other works it is not the right one. */
+	workload->experimented = work == WORK_RESERVED;
+	if (work == WORK_RESERVED && !reserve(workload))
+		return;
 	outcome->operations = workload->pack->load.count;
 	begun = workload_now();
 	outcome->wrong += fill(workload, one_by_one ? &longest : NULL, &interrupted);
@@ -719,12 +736,12 @@ static void workload_do(struct workload *workload, enum work work, struct outcom
 	*outcome = outcome_nothing;
 	if (PEER_ALONE && takes_several(work))
 		return;
-	if (work == WORK_INSERT || work == WORK_LONGEST) {
-		time_fill(workload, outcome, work == WORK_LONGEST);
+	if (work == WORK_INSERT || work == WORK_RESERVED || work == WORK_LONGEST) {
+		time_fill(workload, outcome, work);
 		return;
 	}
 	if (!workload->peer || workload->experimented) {
-		time_fill(workload, outcome, false);
+		time_fill(workload, outcome, WORK_INSERT);
 		if (!outcome->possible || outcome->wrong)
 			return;
 		*outcome = outcome_nothing;

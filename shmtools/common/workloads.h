@@ -8,6 +8,7 @@
 
 #define WORKLOADS(X)                                                                                                   \
 	X(INSERT, "insert", "insert, from empty")                                                                          \
+	X(RESERVED, "reserved", "insert, room reserved")                                                                   \
 	X(LONGEST, "longest", "longest single insert")                                                                     \
 	X(GET, "get", "get hit")                                                                                           \
 	X(DEPENDENT, "dependent", "dependent get hit")                                                                     \

@@ -8,7 +8,7 @@
 #include "cli.h"
 
 extern const struct cli_command command_health, command_doctor;
-extern const struct cli_command command_create, command_unlink, command_info, command_check, command_guard;
+extern const struct cli_command command_create, command_unlink, command_info, command_check, command_guard, command_reserve;
 extern const struct cli_command command_get, command_test, command_list;
 extern const struct cli_command command_set, command_toggle, command_delete, command_batch;
 extern const struct cli_command command_wait, command_watch;

@@ -10,7 +10,7 @@
 #include "commands.h"
 #include "output.h"
 
-static uint64_t max_bytes, shards, workers, seats, mode, lock_wait_ms;
+static uint64_t max_bytes, reserve, shards, workers, seats, mode, lock_wait_ms;
 static const char *group;
 static bool laboratory;
 static const char *persist, *durability, *on_failure;
@@ -19,6 +19,7 @@ static uint64_t flush_interval_ms;
 static const struct cli_option options[] = {
 	CLI_SIZE('s', "max-size", "SIZE", &max_bytes, UINT64_C(1) << 20, UINT64_C(64) << 30,
              "the file's largest size, 1M to 64G (1G)"),
+	CLI_NUMBER(0, "reserve", "FLAGS", &reserve, 1, UINT64_C(1) << 30, "take the room for so many flags now, not as they come"),
 	CLI_NUMBER(0, "shards", "N", &shards, 1, FLAGSTORE_SHARDS_MAX, "writer locks, a power of two up to 1024 (64)"),
 	CLI_NUMBER(0, "workers", "N", &workers, 1, FLAGSTORE_WORKERS_MAX, "worker entries, 1 to 4095 (256)"),
 	CLI_NUMBER(0, "seats", "N", &seats, 1, FLAGSTORE_SEATS_MAX, "threads whose events are kept, 1 to 8190 (1024)"),
@@ -104,8 +105,15 @@ static int run(int count, char **operands)
 	error = flagstore_create(operands[0], &wanted, &store);
 	if (error)
 		return failure_of_library(error);
-	if (cli_json)
+	if (reserve)
+		error = flagstore_reserve(store, reserve);
+	if (error) {
+		status = failure_of_library(error);
+		/* Nobody has asked for a segment that is smaller. */
+		(void)flagstore_unlink(operands[0]);
+	} else if (cli_json) {
 		status = print_created(store);
+	}
 	flagstore_close(store);
 	return status;
 }

@@ -35,6 +35,7 @@ shmtools_flagctl_flagctl_SOURCES = \
 	shmtools/flagctl/list.c \
 	shmtools/flagctl/main.c \
 	shmtools/flagctl/persist.c \
+	shmtools/flagctl/reserve.c \
 	shmtools/flagctl/restore.c \
 	shmtools/flagctl/saved.c \
 	shmtools/flagctl/saved.h \

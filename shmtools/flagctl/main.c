@@ -12,7 +12,7 @@ static const struct cli_command *const commands[] = {
 	&command_create, &command_unlink, &command_info,  &command_check,  &command_get,
 	&command_test,   &command_list,   &command_set,   &command_toggle, &command_delete,
 	&command_batch,  &command_wait,   &command_watch, &command_import, &command_export,
-	&command_guard,  &command_persist, &command_verify, &command_breaker, &command_backup,
+	&command_reserve, &command_guard, &command_persist, &command_verify, &command_breaker, &command_backup,
 	&command_restore,
 	&command_health, &command_doctor,
 	NULL,

@@ -192,6 +192,7 @@ enum {
 
 static const unsigned worthwhile[WORK_COUNT] = {
 	[WORK_INSERT] = AT_ALL,
+	[WORK_RESERVED] = AT_1M,
 	[WORK_LONGEST] = AT_1M,
 	[WORK_GET] = AT_ALL,
 	[WORK_DEPENDENT] = AT_ALL,
@@ -309,7 +310,7 @@ static void one_round(size_t size, enum work work, unsigned round)
 /* Works that fill a table anew come first; the experiment, which leaves it otherwise than it was, comes last. */
 static bool changes_table(enum work work)
 {
-	return work == WORK_INSERT || work == WORK_LONGEST || work == WORK_EXPERIMENT;
+	return work == WORK_INSERT || work == WORK_RESERVED || work == WORK_LONGEST || work == WORK_EXPERIMENT;
 }
 
 static void all_rounds(size_t size)

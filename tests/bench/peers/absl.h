@@ -9,6 +9,7 @@
 #include <string>
 
 #define PEER_PROCESSES 0
+#define PEER_RESERVE
 #define PEER_MOST 10000000
 
 struct peer {
@@ -31,6 +32,12 @@ struct holding {
 static struct peer *peer_open(const char *, size_t)
 {
 	return new struct peer;
+}
+
+static bool peer_reserve(struct peer *peer, size_t count)
+{
+	peer->map.reserve(count);
+	return true;
 }
 
 static void peer_close(struct peer *peer)

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * Copyright (c) The flagstore authors
+ *
+ * reserve.c: room made before the flags come; space.c has what happens when there is none.
+ */
+#include "support.h"
+
+#include <string.h>
+#include <sys/types.h>
+
+#define SEGMENT "reserve"
+#define FLAGS 100000
+
+static flagstore *fresh_of(uint64_t max_bytes, uint32_t shards)
+{
+	struct flagstore_options options = FLAGSTORE_OPTIONS_INIT;
+
+	options.max_bytes = max_bytes;
+	options.shards = shards;
+	return fresh(SEGMENT, &options);
+}
+
+static void insert(flagstore *store, unsigned from, unsigned to)
+{
+	char key[KEY_ROOM];
+
+	for (unsigned i = from; i < to; i++)
+		require_ok(flagstore_set(store, key_of(key, "flag", i), i % 2));
+}
+
+static void require_all(const flagstore *store, unsigned count)
+{
+	char key[KEY_ROOM];
+
+	for (unsigned i = 0; i < count; i++)
+		require(flagstore_get(store, key_of(key, "flag", i)) == i % 2);
+	require_int(count, info(store).flags);
+}
+
+static void inserts_into_what_was_reserved_grow_nothing(void **state)
+{
+	flagstore *store = fresh_of(64 << 20, 64);
+	struct flagstore_info ready, full;
+
+	(void)state;
+	require_ok(flagstore_reserve(store, FLAGS));
+	ready = info(store);
+	require_int(0, ready.flags);
+	require(ready.slots >= FLAGS && ready.slots <= 2 * FLAGS);
+	require_healthy(store);
+	insert(store, 0, FLAGS);
+	full = info(store);
+	/* What falls into a bucket is left to chance; few get more than they have room for. */
+	require(full.growths - ready.growths <= full.buckets / 50);
+	require(full.used_bytes <= (uint64_t)FLAGS * 112);
+	require_all(store, FLAGS);
+	require_healthy(store);
+	flagstore_close(store);
+}
+
+/* As many growths as there are without it, less than there would be for as many flags more. */
+static void a_second_time_changes_nothing(void **state)
+{
+	flagstore *store = fresh_of(64 << 20, 4);
+	struct flagstore_info before;
+
+	(void)state;
+	require_ok(flagstore_reserve(store, FLAGS));
+	insert(store, 0, FLAGS / 2);
+	before = info(store);
+	require_ok(flagstore_reserve(store, FLAGS));
+	require_ok(flagstore_reserve(store, FLAGS / 2));
+	require_ok(flagstore_reserve(store, 0));
+	require(info(store).growths - before.growths <= before.buckets / 50);
+	require(info(store).used_bytes - before.used_bytes <= before.used_bytes / 50);
+	require_all(store, FLAGS / 2);
+	flagstore_close(store);
+}
+
+static void flags_that_are_there_stay(void **state)
+{
+	flagstore *store = fresh_of(64 << 20, 1);
+	flagstore_handle *handle;
+	char key[KEY_ROOM];
+
+	(void)state;
+	insert(store, 0, 1000);
+	require_ok(flagstore_handle_open(store, key_of(key, "flag", 501), &handle));
+	require_ok(flagstore_reserve(store, FLAGS));
+	require(flagstore_handle_get(handle));
+	require_all(store, 1000);
+	require_healthy(store);
+	insert(store, 1000, FLAGS);
+	require_all(store, FLAGS);
+	require_healthy(store);
+	flagstore_handle_close(handle);
+	flagstore_close(store);
+}
+
+static void few_flags_in_many_shards(void **state)
+{
+	flagstore *store = fresh_of(64 << 20, 1024);
+
+	(void)state;
+	require_ok(flagstore_reserve(store, 100));
+	require(info(store).used_bytes < 4 << 20);
+	insert(store, 0, 3000);
+	require_all(store, 3000);
+	require_healthy(store);
+	flagstore_close(store);
+}
+
+static void what_can_never_fit_is_refused_at_once(void **state)
+{
+	flagstore *store = fresh_of(4 << 20, 16);
+	uint64_t used = info(store).used_bytes;
+
+	(void)state;
+	require_int(FLAGSTORE_EFULL, flagstore_reserve(store, FLAGS));
+	require(strstr(flagstore_detail(), "has no room for 100000 flags") != NULL);
+	require_int(FLAGSTORE_EFULL, flagstore_reserve(store, UINT64_MAX));
+	require_int(used, info(store).used_bytes);
+	/* What is not refused, fits. */
+	require_ok(flagstore_reserve(store, 30000));
+	insert(store, 0, 30000);
+	require_all(store, 30000);
+	flagstore_close(store);
+}
+
+static void a_reader_reserves_nothing(void **state)
+{
+	flagstore *store = fresh_of(4 << 20, 4), *reader = attach(SEGMENT, FLAGSTORE_READ_ONLY);
+
+	(void)state;
+	require_int(FLAGSTORE_EREADONLY, flagstore_reserve(reader, 1000));
+	flagstore_close(reader);
+	flagstore_close(store);
+}
+
+static void reserve_all(void *argument)
+{
+	flagstore *store = attach(SEGMENT, 0);
+
+	(void)argument;
+	for (unsigned flags = 1000; flags <= FLAGS; flags += 1000)
+		require_ok(flagstore_reserve(store, flags));
+	flagstore_close(store);
+}
+
+static void others_go_on_meanwhile(void **state)
+{
+	flagstore *store = fresh_of(256 << 20, 8);
+	pid_t one, other;
+
+	(void)state;
+	insert(store, 0, 100);
+	one = child(reserve_all, NULL);
+	other = child(reserve_all, NULL);
+	for (unsigned i = 1; i < FLAGS / 100; i++) {
+		insert(store, i * 100, i * 100 + 100);
+		if (i % 100 == 0)
+			require_all(store, i * 100 + 100);
+	}
+	child_succeeds(one);
+	child_succeeds(other);
+	require_all(store, FLAGS);
+	require_healthy(store);
+	flagstore_close(store);
+}
+
+int main(void)
+{
+	const struct CMUnitTest reserve[] = {
+		cmocka_unit_test(inserts_into_what_was_reserved_grow_nothing),
+		cmocka_unit_test(a_second_time_changes_nothing),
+		cmocka_unit_test(flags_that_are_there_stay),
+		cmocka_unit_test(few_flags_in_many_shards),
+		cmocka_unit_test(what_can_never_fit_is_refused_at_once),
+		cmocka_unit_test(a_reader_reserves_nothing),
+		cmocka_unit_test(others_go_on_meanwhile),
+	};
+
+	return cmocka_run_group_tests(reserve, segments_setup, segments_teardown);
+}
