@@ -18,10 +18,13 @@
  * header says how much of that has room too, so that it can be told from the heap's by the number of blocks that the file has. Each
  * number is raised after its room has been taken: it may be too small, after a death in between, and never too large. */
 
-/* Taken at once: a fraction of what is there, so that a small table is a small file, and no single insert waits long for the kernel
- * to clear pages. */
+/* Taken at once when growth finds none: a fraction of what is there, so that a small table is a small file, and no single insert waits long
+ * for the kernel to clear pages. */
 #define CHUNK_MIN (32u << 10)
 #define CHUNK_MAX (64u << 10)
+
+/* Taken ahead, by an insert that has given back its lock (segment.h): the longest insert is shorter by that, and nobody waits for it. */
+#define AHEAD_STEP (32u << 10)
 
 /* relaxed: room only grows, and it is the kernel that keeps the promise behind it */
 static void lift(_Atomic uint32_t *room, uint32_t to)
@@ -141,10 +144,23 @@ void fs_touch(void *from, size_t bytes)
 #endif
 }
 
+/* Two processes may take the same bytes, which takes them once; the larger number stands. */
+static int take(flagstore *store, uint64_t from, uint64_t to)
+{
+	int error = fs_room_allocate(store, from, to);
+
+	if (error)
+		return error;
+	FS_POINT("room given");
+	fs_touch(store->write_map + from, to - from);
+	lift(&fs_header_writable(store)->room, (uint32_t)(to / FS_LINE));
+	lift_backed(store, (uint32_t)(to / FS_LINE));
+	return FLAGSTORE_OK;
+}
+
 int fs_room_take(flagstore *store, uint64_t end)
 {
-	struct fs_header *header = fs_header_writable(store);
-	uint32_t had = atomic_load_explicit(&header->room, memory_order_relaxed);
+	uint32_t had = atomic_load_explicit(&fs_header(store)->room, memory_order_relaxed);
 	uint64_t from, need, want, limit = (uint64_t)store->max_lines * FS_LINE;
 	int error;
 
@@ -162,20 +178,17 @@ int fs_room_take(flagstore *store, uint64_t end)
 	want = from + (want < CHUNK_MIN ? CHUNK_MIN : want > CHUNK_MAX ? CHUNK_MAX : want);
 	want = want < need ? need : want > limit ? limit : want;
 
-	error = fs_room_allocate(store, from, want);
-	if (error && want > need) {
-		want = need;
-		error = fs_room_allocate(store, from, want);
-	}
-	if (error)
-		return error;
-	FS_POINT("room given");
-	fs_touch(store->write_map + from, want - from);
+	error = take(store, from, want);
+	return error && want > need ? take(store, from, need) : error;
+}
 
-	/* Two processes may have taken the same bytes, which takes them once; the larger number stands. */
-	lift(&header->room, (uint32_t)(want / FS_LINE));
-	lift_backed(store, (uint32_t)(want / FS_LINE));
-	return FLAGSTORE_OK;
+void fs_room_take_ahead(flagstore *store, uint32_t had)
+{
+	uint64_t from = (uint64_t)had * FS_LINE, to = from + AHEAD_STEP, limit = (uint64_t)store->max_lines * FS_LINE;
+
+	/* Nothing is said of a failure: who really needs the room will have one of his own. */
+	if (to > limit || !fs_room_reaches(store, had) || take(store, from, to))
+		atomic_store_explicit(&store->ahead_refused, had, memory_order_relaxed);
 }
 
 /* ---------------------------------------------------------------------------------------- behind the heap */

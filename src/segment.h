@@ -56,6 +56,7 @@ struct flagstore {
 	_Atomic uint32_t conflict_room;
 	_Atomic uint32_t shadow_room;
 	_Atomic uint32_t journal_room;
+	_Atomic uint32_t ahead_refused;  /* lines behind which no more room was to be had */
 	struct fs_mapping *mapping;      /* sigbus.h */
 	struct fs_constants constants;   /* as checked when attached */
 	struct fs_persistence persistence; /* the same; durability 0: the flags are not kept in LMDB */
@@ -95,6 +96,9 @@ void fs_touch(void *from, size_t bytes);
 
 /* Takes room from the file system so that lines [0, end) are backed. Errors: ENOSPACE, EFULL, ESYSTEM. */
 int fs_room_take(flagstore *store, uint64_t end);
+
+/* The same for a little behind the room that there is, and that others may need soon; for speed alone. */
+void fs_room_take_ahead(flagstore *store, uint32_t had);
 
 /* The same for any line number; false too for lines that are not of the heap. */
 bool fs_heap_reaches(const flagstore *store, fs_line line, uint32_t count);
@@ -162,6 +166,20 @@ static inline const struct fs_header *fs_header(const flagstore *store)
 static inline struct fs_header *fs_header_writable(flagstore *store)
 {
 	return (void *)store->write_map;
+}
+
+/* Growth takes up to two buckets at once; that much is kept ready, if the table is large enough for it not to matter. Called after an insert,
+ * without any lock. */
+#define FS_AHEAD_LINES 3072u
+
+static inline void fs_room_ahead(flagstore *store)
+{
+	uint32_t room = atomic_load_explicit(&fs_header(store)->room, memory_order_relaxed);
+	uint32_t end = (fs_line)atomic_load_explicit(&fs_header(store)->heap, memory_order_relaxed);
+
+	if (__builtin_expect(room - end < FS_AHEAD_LINES && room - end < end / 16, 0) &&
+	    atomic_load_explicit(&store->ahead_refused, memory_order_relaxed) != room)
+		fs_room_take_ahead(store, room);
 }
 
 static inline struct fs_shard *fs_shard_writable(flagstore *store, uint32_t index)

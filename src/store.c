@@ -230,6 +230,8 @@ static int write_under_lock(flagstore *store, const struct fs_key *key, const st
 		return error;
 	error = write_locked(store, shard, key, rule, effect, &deadline);
 	fs_leave(store, index);
+	if (effect->action == FS_INSERT)
+		fs_room_ahead(store);
 	return error;
 }
 

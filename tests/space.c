@@ -340,6 +340,30 @@ static uint64_t blocks_of(const char *name)
 	return (uint64_t)status.st_blocks * 512;
 }
 
+/* Growth needs two buckets at once at most, of 512 slots. */
+static void a_large_table_takes_room_little_by_little(void **state)
+{
+	enum { LARGE = 40000, MORE = 20000, STEP = 32 << 10 };
+	struct flagstore_options options = FLAGSTORE_OPTIONS_INIT;
+	flagstore *store = fresh(SEGMENT, &options);
+	uint64_t before = 0, growths;
+	char key[KEY_ROOM];
+
+	(void)state;
+	for (unsigned i = 0; i < LARGE; i++)
+		require_ok(flagstore_set(store, key_of(key, "step", i), true));
+	growths = info(store).growths;
+	for (unsigned i = LARGE; i < LARGE + MORE; i++) {
+		uint64_t now = blocks_of(SEGMENT);
+
+		require(!before || now - before <= STEP);
+		before = now;
+		require_ok(flagstore_set(store, key_of(key, "step", i), true));
+	}
+	require(info(store).growths > growths + 20);
+	flagstore_close(store);
+}
+
 static void a_hundred_flags_take_less_than_256_kib(void **state)
 {
 	struct flagstore_options options = FLAGSTORE_OPTIONS_INIT;
@@ -464,6 +488,7 @@ int main(void)
 		cmocka_unit_test(a_create_without_room_leaves_no_file),
 		cmocka_unit_test(at_its_maximum_size_a_segment_stops_inserts_and_nothing_else),
 		cmocka_unit_test(the_file_size_limit_of_a_process_kills_nobody),
+		cmocka_unit_test(a_large_table_takes_room_little_by_little),
 		cmocka_unit_test(a_hundred_flags_take_less_than_256_kib),
 		cmocka_unit_test(a_large_table_takes_less_than_192_bytes_a_flag),
 		cmocka_unit_test(inserts_and_deletes_of_few_keys_take_no_more_room),
