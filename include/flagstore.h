@@ -145,9 +145,10 @@ struct flagstore_options {
 	uint32_t durability;   /* with persist: FLAGSTORE_ASYNC (default) or FLAGSTORE_SYNC */
 	uint32_t on_failure;   /* with persist: enum flagstore_on_failure (FLAGSTORE_DEGRADE) */
 	uint32_t flush_interval_ms; /* with persist: async changes wait no longer than that, 1 to 60000 (50) */
+	uint64_t reserve;      /* flags for which room is made at once (flagstore_reserve()); without it there is no segment (0) */
 };
 
-#define FLAGSTORE_OPTIONS_INIT {sizeof(struct flagstore_options), 0, 0, 0, 0, 0, 0, 0, (gid_t)-1, false, NULL, 0, 0, 0}
+#define FLAGSTORE_OPTIONS_INIT {sizeof(struct flagstore_options), 0, 0, 0, 0, 0, 0, 0, (gid_t)-1, false, NULL, 0, 0, 0, 0}
 
 /* Creates segment NAME and attaches to it read-write. A NAME without a slash is the file "flagstore.NAME" in the
  * segment directory ($FLAGSTORE_DIR, /dev/shm when unset); a NAME with a slash is a path. options may be NULL.
@@ -254,10 +255,12 @@ int flagstore_delete(flagstore *store, const char *key);
 int flagstore_delete_n(flagstore *store, const char *key, size_t length);
 
 /* Makes room for so many flags, of which those that exist are part, so that inserts up to that number hardly ever wait for growth or for
- * the file system. Only a hint: no flag changes, and more flags than that are as welcome. Others read and write meanwhile; it takes about
- * as long as the file system needs for 100 bytes a flag. What was made ready before an error stays so.
- * Safe in threads; not in signal handlers. Errors: EREADONLY, ENOSPACE, EFULL (the segment can't become that large), ETIMEDOUT, ECORRUPT,
- * ETRUNCATED (after flagstore_catch_sigbus()), ESYSTEM. */
+ * the file system. No flag changes, and more flags than that are as welcome. Others read and write meanwhile; it takes about as long as the
+ * file system needs to give 110 bytes a flag. For fewer flags than there are shards nothing is done.
+ * EFULL (the segment's largest size is not enough) comes before anything has been done, unless others use up the room meanwhile; what was
+ * made ready before another error stays so, for flags of any shard that need it.
+ * Safe in threads, and after fork; not in signal handlers. Errors: EREADONLY, EFULL, ENOSPACE, ETIMEDOUT, ECORRUPT, ETRUNCATED (after
+ * flagstore_catch_sigbus()), ESYSTEM. */
 int flagstore_reserve(flagstore *store, uint64_t flags);
 
 /* -------------------------------------------------------------------------------------------------- handles

@@ -268,6 +268,8 @@ static int look_up(struct commit *commit)
 			               fs_printable(item->key.bytes, item->key.length, text));
 		item->existed = item->exists = outcome == FS_FOUND;
 		item->slot = item->existed ? found.slot : NULL;
+		/* A try before, which the journal had no room for, may have planted it. */
+		item->bucket = NULL;
 		for (uint32_t j = 0; j < item->count; j++) {
 			struct fs_effect effect;
 
@@ -285,8 +287,8 @@ static bool is_insert(const struct item *item)
 	return !item->existed && item->exists;
 }
 
-/* The items from i on that go into the same bucket, as the directory is now. */
-static uint32_t same_bucket(const struct commit *commit, uint32_t i, uint32_t *inserts)
+/* The items from i on that go into the same bucket, as the directory is now; how many of them are inserts, and the last of those. */
+static uint32_t same_bucket(const struct commit *commit, uint32_t i, uint32_t *inserts, const struct item **insert)
 {
 	const struct fs_shard *shard = &commit->store->shards[commit->items[i].shard];
 	const _Atomic uint64_t *entry = fs_entry_of(commit->store, shard, commit->items[i].key.hash);
@@ -296,24 +298,28 @@ static uint32_t same_bucket(const struct commit *commit, uint32_t i, uint32_t *i
 	*inserts = 0;
 	for (; j < commit->count && commit->items[j].shard == commit->items[i].shard &&
 	       fs_hash_index(commit->items[j].key.hash, depth) == index;
-	     j++)
-		*inserts += is_insert(&commit->items[j]);
+	     j++) {
+		if (!is_insert(&commit->items[j]))
+			continue;
+		*insert = &commit->items[j];
+		++*inserts;
+	}
 	return j;
 }
 
 static int make_room(struct commit *commit)
 {
+	const struct item *insert = NULL;
 	uint32_t i = 0, inserts;
 
 	while (i < commit->count) {
-		uint32_t end = same_bucket(commit, i, &inserts);
+		uint32_t end = same_bucket(commit, i, &inserts, &insert);
 		bool fits = true;
 		int error = FLAGSTORE_OK;
 
 		/* After a step of growth the items from i on may be several buckets'. */
 		if (inserts)
-			error = fs_make_room_step(commit->store, fs_shard_writable(commit->store, commit->items[i].shard), commit->items[i].key.hash,
-			                          inserts, &fits);
+			error = fs_make_room_step(commit->store, fs_shard_writable(commit->store, insert->shard), insert->key.hash, inserts, &fits);
 		if (error)
 			return error;
 		if (fits)

@@ -142,7 +142,7 @@ static int store_key(flagstore *store, struct fs_shard *shard, struct fs_slot *s
 int fs_plant(flagstore *store, struct fs_shard *shard, const struct fs_key *key, const struct fs_spot *spot, struct fs_planted *planted)
 {
 	uint64_t birth = atomic_load_explicit(&shard->births, memory_order_relaxed) + 1, words[FS_KEY_WORDS];
-	struct fs_slot *slot = fs_writable(store, &spot->view.slots[spot->place]);
+	struct fs_slot *slot;
 	int error;
 
 	/* In a damaged bucket, whose tags and their count do not agree. */
@@ -152,6 +152,7 @@ int fs_plant(flagstore *store, struct fs_shard *shard, const struct fs_key *key,
 	 * which the one to the slot waits for memory. */
 	lay_out_key(key, words);
 	*planted = (struct fs_planted){spot->view.bucket, &spot->view.slots[spot->place], fs_word_planted(birth)};
+	slot = fs_writable(store, planted->slot);
 
 	/* The number is used up before it is used, so that no two lives share it. */
 	FS_NOTE(&shard->births, birth);

@@ -16,6 +16,7 @@
 #include "admit.h"
 #include "error.h"
 #include "file.h"
+#include "grow.h"
 #include "lock.h"
 #include "persist.h"
 #include "point.h"
@@ -191,23 +192,21 @@ static int fill_file(flagstore *store, const struct flagstore_options *options)
 		return error;
 	store->lock_wait_ms = constants->lock_wait_ms;
 	store->no_flusher = options->flags & FLAGSTORE_NO_FLUSHER;
-	if (options->persist) {
-		fs_worker_enter(store);
-		fs_entered(store);
+	/* Only who has entered changes something in the table. */
+	fs_worker_enter(store);
+	fs_entered(store);
+	if (options->reserve)
+		error = fs_reserve(store, options->reserve);
+	if (!error && options->persist)
 		error = note_persistence(store, options);
-		if (!error)
-			error = fs_persist_create(store);
-		if (error)
-			return error;
-	}
+	if (!error && options->persist)
+		error = fs_persist_create(store);
+	if (error)
+		return error;
 	/* release: whoever sees READY sees the rest. A death before this store leaves a file that is taken over. */
 	atomic_store_explicit(&header->state, FS_READY, memory_order_release);
 	FS_POINT("ready");
 	fs_file_lock(store->fd, F_RDLCK, FS_LOCK_PRESENT);
-	if (!options->persist) {
-		fs_worker_enter(store);
-		fs_entered(store);
-	}
 	return FLAGSTORE_OK;
 }
 

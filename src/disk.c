@@ -577,9 +577,12 @@ int fs_disk_next(struct fs_disk_use *use, bool *exists, const char **key, size_t
 
 uint64_t fs_disk_count(const struct fs_disk_use *use)
 {
+	MDB_val name = {sizeof meta_name - 1, meta_name}, value;
 	MDB_stat stat;
 
-	return mdb_stat(use->transaction, use->disk->flags, &stat) == 0 ? stat.ms_entries : 0;
+	if (mdb_stat(use->transaction, use->disk->flags, &stat) != 0)
+		return 0;
+	return stat.ms_entries - (mdb_get(use->transaction, use->disk->flags, &name, &value) == 0);
 }
 
 int fs_disk_delete_here(struct fs_disk_use *use)

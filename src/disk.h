@@ -75,7 +75,7 @@ int fs_disk_write_meta(struct fs_disk_use *use, const struct fs_disk_meta *meta)
  * the end. A record that is none is EPERSIST. */
 int fs_disk_next(struct fs_disk_use *use, bool *exists, const char **key, size_t *length, struct fs_saved *saved);
 
-/* How many flags there are, or a few more. */
+/* How many flags there are; 0 when that can't be read. */
 uint64_t fs_disk_count(const struct fs_disk_use *use);
 
 /* Deletes the one that fs_disk_next() gave. */

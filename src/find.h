@@ -93,7 +93,7 @@ static inline __attribute__((always_inline)) void fs_come_near(struct fs_way *wa
 	way->marks = fs_tags_equal(way->tags, fs_hash_tag(hash));
 }
 
-/* Whether this was the way all the time, as fs_find() does. */
+/* Whether this was the way all the time. */
 static inline __attribute__((always_inline)) bool fs_way_leads_on(const struct fs_way *way)
 {
 	fs_acquire_fence();

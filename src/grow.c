@@ -26,13 +26,12 @@ static uint32_t occupied_limit(uint32_t slots)
 	return slots - slots / 8;
 }
 
-static bool fills_well(uint32_t slots, uint32_t flags)
+static bool fills_well(uint32_t slots, uint64_t flags)
 {
-	return (uint64_t)flags * 25 <= slots * 18;
+	return flags * 25 <= slots * 18;
 }
 
-/* The smallest class for so many flags; FS_BUCKET_CLASSES when none is large enough. */
-static uint32_t class_for(uint32_t flags)
+uint32_t fs_class_for(uint64_t flags)
 {
 	uint32_t class = 0;
 
@@ -325,7 +324,7 @@ static int grow_once(flagstore *store, struct fs_shard *shard, uint64_t hash, ui
 	uint32_t depth = fs_dir_depth(bucket_word), above = fs_dir_depth(directory_word), flags[2], classes[2];
 
 	count_flags(view, depth, flags);
-	classes[0] = class_for(flags[0] + flags[1] + count);
+	classes[0] = fs_class_for((uint64_t)flags[0] + flags[1] + count);
 	if (classes[0] < FS_BUCKET_CLASSES)
 		return replace(store, shard, fs_hash_index(hash, above), bucket_word, view, classes, false);
 	if (depth >= FS_DEPTH_MAX)
@@ -333,7 +332,7 @@ static int grow_once(flagstore *store, struct fs_shard *shard, uint64_t hash, ui
 	if (depth >= above)
 		return double_directory(store, shard, directory_word);
 	for (int i = 0; i < 2; i++) {
-		classes[i] = class_for(flags[i]);
+		classes[i] = fs_class_for(flags[i]);
 		if (classes[i] == FS_BUCKET_CLASSES)
 			classes[i]--;
 	}
@@ -353,7 +352,7 @@ int fs_make_room_step(flagstore *store, struct fs_shard *shard, uint64_t hash, u
 	bucket_word = directory ? atomic_load_explicit(&directory[fs_hash_index(hash, fs_dir_depth(directory_word))], memory_order_relaxed) : 0;
 	if (!bucket_word || fs_dir_depth(bucket_word) > fs_dir_depth(directory_word) || !fs_bucket_view(store, bucket_word, &view))
 		return fs_fail(FLAGSTORE_ECORRUPT, "segment %s: the table leads nowhere for the key; check the segment", store->path);
-	*fits = has_room(&view, count);
+	*fits = count == 1 ? spot_is_free(&(struct fs_spot){view, place_for(&view, hash)}) : has_room(&view, count);
 	return *fits ? FLAGSTORE_OK : grow_once(store, shard, hash, directory_word, bucket_word, &view, count);
 }
 

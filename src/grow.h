@@ -14,6 +14,9 @@ void fs_tag_store(struct fs_bucket *bucket, uint32_t slot, uint8_t tag);
  * can see other keys (fence), and find by the bucket word that they must start again. */
 void fs_bucket_clean(flagstore *store, const struct fs_bucket_view *view);
 
+/* The smallest class for so many flags, so that it has room for some more; FS_BUCKET_CLASSES when none is large enough. */
+uint32_t fs_class_for(uint64_t flags);
+
 /* Where a key that is missing goes: a slot of the bucket that is in charge of it. */
 struct fs_spot {
 	struct fs_bucket_view view;
@@ -30,7 +33,10 @@ bool fs_spot_is_missed(const struct fs_spot *spot, uint64_t hash);
  * rebuilt or splits, alone, while readers go on. Errors: ENOSPACE, EFULL, ECORRUPT, ESYSTEM. */
 int fs_make_room(flagstore *store, struct fs_shard *shard, uint64_t hash, struct fs_spot *spot);
 
-/* One step on the way to room for count more keys: *fits when nothing was left to do. */
+/* One step on the way to room for count more keys, of which one has that hash: *fits when nothing was left to do. */
 int fs_make_room_step(flagstore *store, struct fs_shard *shard, uint64_t hash, uint32_t count, bool *fits);
+
+/* Makes room for so many flags in all, the same number in each shard, rounded down; reserve.c. Errors as of flagstore_reserve(). */
+int fs_reserve(flagstore *store, uint64_t flags);
 
 #endif

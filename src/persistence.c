@@ -15,6 +15,7 @@
 
 #include "breaker.h"
 #include "error.h"
+#include "grow.h"
 #include "persist.h"
 #include "point.h"
 #include "sigbus.h"
@@ -91,8 +92,8 @@ static int load(flagstore *store, struct fs_disk_use *use)
 	bool exists;
 	int error;
 
-	/* For speed. Should there be no room, the sets find out. */
-	(void)flagstore_reserve(store, fs_disk_count(use));
+	/* For speed. Where that much is not to be had, less may be enough. */
+	(void)fs_reserve(store, fs_disk_count(use));
 	error = fs_disk_next(use, &exists, &key, &length, &saved);
 	while (!error && exists) {
 		error = flagstore_set_n(store, key, length, saved.value);

@@ -4,8 +4,9 @@
  * store.c: the point operations of the public API.
  *
  * A read is fs_find(). Every write is the same engine, write_key(), with another rule: find the flag without a lock; ask the rule what
- * it means for a flag in that state; nothing to do, or one compare-and-swap, and the write is over. Only what changes the
- * table's structure (insert, delete), or meets a FROZEN slot, whatever it wants of it, goes on under the shard's lock. */
+ * it means for a flag in that state; nothing to do, or one compare-and-swap, and the write is over. Only what changes the table's
+ * structure (insert, delete), or meets a FROZEN slot, whatever it wants of it, goes on under the shard's lock. write_usual() and
+ * insert_missing() are the short ways through it that most writes take. */
 #include "store.h"
 
 #include <string.h>
@@ -230,6 +231,8 @@ static int write_under_lock(flagstore *store, const struct fs_key *key, const st
 		return error;
 	error = write_locked(store, shard, key, rule, effect, &deadline);
 	fs_leave(store, index);
+	if (!error && effect->action != FS_KEEP)
+		fs_wake(store, shard);
 	if (effect->action == FS_INSERT)
 		fs_room_ahead(store);
 	return error;
@@ -257,29 +260,25 @@ static int try_write(flagstore *store, const char *bytes, size_t length, const s
 		 * batch, so its value is not the one to decide by, not even that there is nothing to do. */
 		if (outcome == FS_FOUND && fs_word_state(found.word) != FS_LIVE) {
 			effect->action = FS_REWRITE;
-			error = write_under_lock(store, &key, rule, effect);
-			break;
+			return write_under_lock(store, &key, rule, effect);
 		}
 		error = fs_rule_apply(rule, outcome == FS_FOUND, found.word, effect);
 		if (error)
 			return refused(store, &key, error);
 		if (effect->action == FS_KEEP)
 			return FLAGSTORE_OK;
-		if (effect->action != FS_REWRITE) {
-			error = write_under_lock(store, &key, rule, effect);
-			break;
-		}
+		if (effect->action != FS_REWRITE)
+			return write_under_lock(store, &key, rule, effect);
 		fs_thread.operation = FLAGSTORE_FLIP;
 		fs_thread.key = &key;
 		error = flip(store, &key, &found, effect->value, &flipped, &deadline);
+		if (!error && flipped)
+			fs_wake(store, fs_shard_writable(store, fs_hash_shard(key.hash, store->shard_mask)));
 		if (error || flipped)
-			break;
+			return error;
 		if (tries == FLIPS_MAX)
 			return restless(store, &key);
 	}
-	if (!error && effect->action != FS_KEEP)
-		fs_wake(store, fs_shard_writable(store, fs_hash_shard(key.hash, store->shard_mask)));
-	return error;
 }
 
 /* A full journal is written, by us or somebody else, with no lock held. */
@@ -309,8 +308,6 @@ static bool insert_missing(flagstore *store, const struct fs_key *key, const str
 	    !fs_entered(store))
 		return false;
 	written->error = write_under_lock(store, key, rule, &written->effect);
-	if (!written->error && written->effect.action != FS_KEEP)
-		fs_wake(store, fs_shard_writable(store, fs_hash_shard(key->hash, store->shard_mask)));
 	return written->error != FS_JOURNAL_FULL;
 }
 

@@ -666,6 +666,52 @@ static void writers_that_find_the_journal_full_write_it(void **state)
 	flagstore_close(store);
 }
 
+static void insert_and_delete_all_the_time(void *argument)
+{
+	flagstore *store = attach(SEGMENT, FLAGSTORE_NO_FLUSHER);
+
+	(void)argument;
+	while (!flagstore_get(store, "stop")) {
+		require_ok(flagstore_set(store, "contested", true));
+		require_ok(flagstore_delete(store, "contested"));
+	}
+	flagstore_close(store);
+}
+
+/* While the journal is written, nobody holds the locks; so a key that was missing when the batch was prepared may be there when it is tried
+ * again. */
+static void a_batch_that_finds_the_journal_full_looks_again(void **state)
+{
+	struct flagstore_options options = persisting(in_memory("again"), FLAGSTORE_ASYNC);
+	flagstore *store;
+	char key[KEY_ROOM];
+	pid_t other;
+
+	(void)state;
+	options.max_bytes = 1 << 20;
+	options.shards = 1;
+	options.workers = 8;
+	options.flags = FLAGSTORE_NO_FLUSHER;
+	store = fresh(SEGMENT, &options);
+	other = child(insert_and_delete_all_the_time, NULL);
+	for (unsigned i = 0; i < 300; i++) {
+		flagstore_batch *batch;
+
+		require_ok(flagstore_batch_begin(store, &batch));
+		require_ok(flagstore_batch_set(batch, "contested", false));
+		for (unsigned j = 0; j < 400; j++)
+			require_ok(flagstore_batch_set(batch, key_of(key, "flag", j), i % 2));
+		require_ok(flagstore_batch_commit(batch, NULL));
+		/* Now: a batch that has no room counts anew. */
+		require_healthy(store);
+	}
+	require_ok(flagstore_set(store, "stop", true));
+	child_succeeds(other);
+	require(persistence(store).commits > 5);
+	require_in_step(store);
+	flagstore_close(store);
+}
+
 static void a_batch_larger_than_the_journal_is_refused(void **state)
 {
 	struct flagstore_options options = persisting(in_memory("large"), FLAGSTORE_ASYNC);
@@ -1288,6 +1334,7 @@ int main(void)
 		cmocka_unit_test(what_lmdb_has_is_always_what_the_table_was_at_some_moment),
 		cmocka_unit_test(batches_are_whole_between_transactions_too),
 		cmocka_unit_test(writers_that_find_the_journal_full_write_it),
+		cmocka_unit_test(a_batch_that_finds_the_journal_full_looks_again),
 		cmocka_unit_test(a_batch_larger_than_the_journal_is_refused),
 		cmocka_unit_test(two_stores_of_one_process_share_a_segment),
 		cmocka_unit_test(a_parent_that_is_killed_in_a_flush_leaves_nobody_stuck),

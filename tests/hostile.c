@@ -293,6 +293,8 @@ static void write_points(flagstore *store, uint64_t *random)
 		}
 	}
 	call(28);
+	(void)flagstore_reserve(store, random_next(random) % (2 * FLAGS));
+	call(29);
 	if (flagstore_batch_begin(store, &batch) != FLAGSTORE_OK)
 		return;
 	for (unsigned i = 0; i < 40; i++)

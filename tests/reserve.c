@@ -5,8 +5,13 @@
  */
 #include "support.h"
 
+#include <fcntl.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/types.h>
+#include <unistd.h>
+
+#include "layout.h"
 
 #define SEGMENT "reserve"
 #define FLAGS 100000
@@ -102,8 +107,9 @@ static void few_flags_in_many_shards(void **state)
 	flagstore *store = fresh_of(64 << 20, 1024);
 
 	(void)state;
-	require_ok(flagstore_reserve(store, 100));
-	require(info(store).used_bytes < 4 << 20);
+	/* Less than one for each. */
+	require_ok(flagstore_reserve(store, 1023));
+	require_int(0, info(store).slots);
 	insert(store, 0, 3000);
 	require_all(store, 3000);
 	require_healthy(store);
@@ -116,14 +122,84 @@ static void what_can_never_fit_is_refused_at_once(void **state)
 	uint64_t used = info(store).used_bytes;
 
 	(void)state;
-	require_int(FLAGSTORE_EFULL, flagstore_reserve(store, FLAGS));
+	require_error(FLAGSTORE_EFULL, flagstore_reserve(store, FLAGS));
 	require(strstr(flagstore_detail(), "has no room for 100000 flags") != NULL);
-	require_int(FLAGSTORE_EFULL, flagstore_reserve(store, UINT64_MAX));
+	require_error(FLAGSTORE_EFULL, flagstore_reserve(store, UINT64_MAX));
 	require_int(used, info(store).used_bytes);
-	/* What is not refused, fits. */
-	require_ok(flagstore_reserve(store, 30000));
-	insert(store, 0, 30000);
-	require_all(store, 30000);
+	flagstore_close(store);
+}
+
+/* Whatever number is not refused, there is room for it; and the refused one has taken none. */
+static void what_is_not_refused_fits(void **state)
+{
+	(void)state;
+	for (uint32_t shards = 1; shards <= 1024; shards *= 4) {
+		unsigned accepted = 0;
+		flagstore *store;
+
+		for (unsigned flags = 1000; flags < 50000; flags += 997) {
+			uint64_t used;
+			int error;
+
+			store = fresh_of(4 << 20, shards);
+			used = info(store).used_bytes;
+			error = flagstore_reserve(store, flags);
+			if (!error)
+				accepted = flags;
+			else
+				require_int(used, info(store).used_bytes);
+			require(!error || error == FLAGSTORE_EFULL);
+			flagstore_close(store);
+			require_ok(flagstore_unlink(SEGMENT));
+		}
+		note("%u shards: %u flags", shards, accepted);
+		require(accepted > 10000);
+		store = fresh_of(4 << 20, shards);
+		require_ok(flagstore_reserve(store, accepted));
+		insert(store, 0, accepted);
+		require_all(store, accepted);
+		require_healthy(store);
+		flagstore_close(store);
+		require_ok(flagstore_unlink(SEGMENT));
+	}
+}
+
+static void a_segment_may_be_created_with_room(void **state)
+{
+	struct flagstore_options options = FLAGSTORE_OPTIONS_INIT;
+	flagstore *store;
+
+	(void)state;
+	options.reserve = 20000;
+	store = fresh(SEGMENT, &options);
+	require(info(store).slots >= 20000);
+	require_healthy(store);
+	flagstore_close(store);
+	require_ok(flagstore_unlink(SEGMENT));
+	options.max_bytes = 2 << 20;
+	require_error(FLAGSTORE_EFULL, flagstore_create(SEGMENT, &options, &store));
+	require_error(FLAGSTORE_ENOSEGMENT, flagstore_attach(SEGMENT, NULL, &store));
+}
+
+/* A bucket that is deeper than its directory: its share would be next to nothing, and its neighbours' without end. */
+static void a_damaged_depth_is_no_endless_loop(void **state)
+{
+	flagstore *store = fresh_of(4 << 20, 1);
+	uint64_t directory, entry;
+	off_t place;
+	int file;
+
+	(void)state;
+	require_ok(flagstore_set(store, "a", true));
+	file = open(path_of(SEGMENT), O_RDWR | O_CLOEXEC);
+	require(file >= 0);
+	require(pread(file, &directory, sizeof directory, FS_PAGE + (off_t)offsetof(struct fs_shard, directory)) == sizeof directory);
+	place = (off_t)(directory >> FS_WORD_LINE_SHIFT) * FS_LINE;
+	require(pread(file, &entry, sizeof entry, place) == sizeof entry);
+	entry |= FS_WORD_DEPTH_MASK;
+	require(pwrite(file, &entry, sizeof entry, place) == sizeof entry);
+	close(file);
+	require_error(FLAGSTORE_ECORRUPT, flagstore_reserve(store, 10000));
 	flagstore_close(store);
 }
 
@@ -132,7 +208,7 @@ static void a_reader_reserves_nothing(void **state)
 	flagstore *store = fresh_of(4 << 20, 4), *reader = attach(SEGMENT, FLAGSTORE_READ_ONLY);
 
 	(void)state;
-	require_int(FLAGSTORE_EREADONLY, flagstore_reserve(reader, 1000));
+	require_error(FLAGSTORE_EREADONLY, flagstore_reserve(reader, 1000));
 	flagstore_close(reader);
 	flagstore_close(store);
 }
@@ -176,6 +252,9 @@ int main(void)
 		cmocka_unit_test(flags_that_are_there_stay),
 		cmocka_unit_test(few_flags_in_many_shards),
 		cmocka_unit_test(what_can_never_fit_is_refused_at_once),
+		cmocka_unit_test(what_is_not_refused_fits),
+		cmocka_unit_test(a_segment_may_be_created_with_room),
+		cmocka_unit_test(a_damaged_depth_is_no_endless_loop),
 		cmocka_unit_test(a_reader_reserves_nothing),
 		cmocka_unit_test(others_go_on_meanwhile),
 	};

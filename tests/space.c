@@ -330,6 +330,35 @@ static void the_file_size_limit_of_a_process_kills_nobody(void **state)
 	flagstore_close(store);
 }
 
+/* Where a deleted flag was there is room for another one, also for that of a batch. */
+static void a_full_segment_takes_flags_in_place_of_deleted_ones(void **state)
+{
+	struct flagstore_options options = FLAGSTORE_OPTIONS_INIT;
+	char key[FLAGSTORE_KEY_MAX + 1];
+	flagstore_batch *batch;
+	flagstore *store;
+	unsigned count;
+
+	(void)state;
+	options.max_bytes = 1 << 20;
+	options.shards = 1;
+	options.workers = 8;
+	store = fresh(SEGMENT, &options);
+	make_record(store);
+	count = fill(store, FLAGSTORE_EFULL, 0);
+	for (unsigned i = 0; i < 1000; i++) {
+		mixed_key(key, i * 8 % count);
+		require_ok(flagstore_delete(store, key));
+		require_ok(flagstore_batch_begin(store, &batch));
+		require_ok(flagstore_batch_set(batch, key, true));
+		require_ok(flagstore_batch_set(batch, "flag.1", i % 2));
+		require_ok(flagstore_batch_commit(batch, NULL));
+		require(flagstore_get(store, key));
+	}
+	require_healthy(store);
+	flagstore_close(store);
+}
+
 /* --------------------------------------------------------------------------------------------- frugality */
 
 static uint64_t blocks_of(const char *name)
@@ -488,6 +517,7 @@ int main(void)
 		cmocka_unit_test(a_create_without_room_leaves_no_file),
 		cmocka_unit_test(at_its_maximum_size_a_segment_stops_inserts_and_nothing_else),
 		cmocka_unit_test(the_file_size_limit_of_a_process_kills_nobody),
+		cmocka_unit_test(a_full_segment_takes_flags_in_place_of_deleted_ones),
 		cmocka_unit_test(a_large_table_takes_room_little_by_little),
 		cmocka_unit_test(a_hundred_flags_take_less_than_256_kib),
 		cmocka_unit_test(a_large_table_takes_less_than_192_bytes_a_flag),

@@ -97,6 +97,7 @@ static int run(int count, char **operands)
 	wanted.seats = (uint32_t)seats;
 	wanted.mode = (uint32_t)mode;
 	wanted.lock_wait_ms = (uint32_t)lock_wait_ms;
+	wanted.reserve = reserve;
 	wanted.laboratory = laboratory;
 	choose_persistence(&wanted);
 	if (group)
@@ -105,15 +106,8 @@ static int run(int count, char **operands)
 	error = flagstore_create(operands[0], &wanted, &store);
 	if (error)
 		return failure_of_library(error);
-	if (reserve)
-		error = flagstore_reserve(store, reserve);
-	if (error) {
-		status = failure_of_library(error);
-		/* Nobody has asked for a segment that is smaller. */
-		(void)flagstore_unlink(operands[0]);
-	} else if (cli_json) {
+	if (cli_json)
 		status = print_created(store);
-	}
 	flagstore_close(store);
 	return status;
 }
