@@ -306,7 +306,7 @@ static int double_directory(flagstore *store, struct fs_shard *shard, uint64_t w
 
 /* ---------------------------------------------------------------------------------------------------- room */
 
-static bool has_room(const struct fs_bucket_view *view, uint32_t count)
+bool fs_has_room(const struct fs_bucket_view *view, uint64_t count)
 {
 	return atomic_load_explicit(&view->bucket->occupied, memory_order_relaxed) + count <= occupied_limit(view->count);
 }
@@ -314,7 +314,7 @@ static bool has_room(const struct fs_bucket_view *view, uint32_t count)
 /* For one key there may be room where a deleted one was. */
 static bool spot_is_free(const struct fs_spot *spot)
 {
-	return spot->place < spot->view.count && (has_room(&spot->view, 1) || fs_tag_at(spot->view.bucket, spot->place) == FS_TAG_TOMBSTONE);
+	return spot->place < spot->view.count && (fs_has_room(&spot->view, 1) || fs_tag_at(spot->view.bucket, spot->place) == FS_TAG_TOMBSTONE);
 }
 
 /* One step: the bucket is replaced, or the directory doubled. */
@@ -352,7 +352,7 @@ int fs_make_room_step(flagstore *store, struct fs_shard *shard, uint64_t hash, u
 	bucket_word = directory ? atomic_load_explicit(&directory[fs_hash_index(hash, fs_dir_depth(directory_word))], memory_order_relaxed) : 0;
 	if (!bucket_word || fs_dir_depth(bucket_word) > fs_dir_depth(directory_word) || !fs_bucket_view(store, bucket_word, &view))
 		return fs_fail(FLAGSTORE_ECORRUPT, "segment %s: the table leads nowhere for the key; check the segment", store->path);
-	*fits = count == 1 ? spot_is_free(&(struct fs_spot){view, place_for(&view, hash)}) : has_room(&view, count);
+	*fits = count == 1 ? spot_is_free(&(struct fs_spot){view, place_for(&view, hash)}) : fs_has_room(&view, count);
 	return *fits ? FLAGSTORE_OK : grow_once(store, shard, hash, directory_word, bucket_word, &view, count);
 }
 

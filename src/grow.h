@@ -17,6 +17,9 @@ void fs_bucket_clean(flagstore *store, const struct fs_bucket_view *view);
 /* The smallest class for so many flags, so that it has room for some more; FS_BUCKET_CLASSES when none is large enough. */
 uint32_t fs_class_for(uint64_t flags);
 
+/* Whether the bucket can take count more flags as it is. */
+bool fs_has_room(const struct fs_bucket_view *view, uint64_t count);
+
 /* Where a key that is missing goes: a slot of the bucket that is in charge of it. */
 struct fs_spot {
 	struct fs_bucket_view view;

@@ -36,7 +36,7 @@ struct share {
 	uint32_t depth;
 	uint64_t next;    /* the first hash behind them */
 	uint64_t flags;
-	uint64_t missing; /* flags for which there is no room yet, so far as they are not there */
+	uint64_t missing; /* flags that are not there yet; 0 if there is room for all of them */
 };
 
 static struct share share_at(uint64_t place, uint32_t depth, uint64_t flags)
@@ -65,6 +65,8 @@ static struct share share_of(const flagstore *store, const struct fs_shard *shar
 	live = atomic_load_explicit(&view.bucket->live, memory_order_relaxed);
 	share = share_at(fs_hash_place(hash) & ~((HASHES_END >> fs_dir_depth(word)) - 1), fs_dir_depth(word), flags);
 	share.missing = share.flags > live ? share.flags - live : 0;
+	if (fs_has_room(&view, share.missing))
+		share.missing = 0;
 	return share;
 }
 
@@ -109,12 +111,10 @@ static uint64_t lines_in(const flagstore *store, const struct fs_shard *shard, u
 }
 
 /* With a sixteenth for the buckets that will get more than their share. */
-static int require_room(const flagstore *store, uint64_t flags)
+static int require_room(const flagstore *store, uint64_t flags, uint64_t each)
 {
 	uint64_t lines = 0, end = (fs_line)atomic_load_explicit(&fs_header(store)->heap, memory_order_relaxed);
 	uint64_t left = end < store->max_lines ? store->max_lines - end : 0;
-	/* More than that can't be in any segment, and would make the figures overflow. */
-	uint64_t each = (flags < store->max_lines ? flags : store->max_lines) / store->constants.shards;
 
 	for (uint32_t i = 0; i < store->constants.shards; i++)
 		lines += lines_in(store, &store->shards[i], each);
@@ -158,10 +158,12 @@ static int reserve_in(flagstore *store, uint32_t index, uint64_t flags)
 int fs_reserve(flagstore *store, uint64_t flags)
 {
 	uint32_t shards = store->constants.shards;
-	int error = require_room(store, flags);
+	/* More than that can't be in any segment, and would make the figures overflow. */
+	uint64_t each = (flags < store->max_lines ? flags : store->max_lines) / shards;
+	int error = require_room(store, flags, each);
 
 	for (uint32_t i = 0; i < shards && !error; i++)
-		error = reserve_in(store, i, flags / shards);
+		error = reserve_in(store, i, each);
 	return error;
 }
 
