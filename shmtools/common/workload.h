@@ -649,17 +649,6 @@ static uint64_t verify(struct workload *workload, int64_t filled_ns)
 	return loop_get(workload->peer, &record, (size_t)count, false);
 }
 
-/* In advance, so that it is not part of what filling takes. */
-static bool reserve(struct workload *workload)
-{
-#ifdef PEER_RESERVE
-	return peer_reserve(workload->peer, (size_t)workload->pack->load.count);
-#else
-	(void)workload;
-	return false;
-#endif
-}
-
 static void time_fill(struct workload *workload, struct outcome *outcome, enum work work)
 {
 	bool one_by_one = work == WORK_LONGEST;
@@ -671,10 +660,12 @@ static void time_fill(struct workload *workload, struct outcome *outcome, enum w
 		outcome->wrong++;
 		return;
 	}
-	/* Such a table is larger than one that grew; for other works it is not the right one. */
+#ifdef PEER_RESERVE
+	/* Before the clock runs. Such a table is larger than one that grew; for other works it is not the right one. */
 	workload->experimented = work == WORK_RESERVED;
-	if (work == WORK_RESERVED && !reserve(workload))
+	if (work == WORK_RESERVED && !peer_reserve(workload->peer, (size_t)workload->pack->load.count))
 		return;
+#endif
 	outcome->operations = workload->pack->load.count;
 	begun = workload_now();
 	outcome->wrong += fill(workload, one_by_one ? &longest : NULL, &interrupted);
@@ -736,6 +727,10 @@ static void workload_do(struct workload *workload, enum work work, struct outcom
 	*outcome = outcome_nothing;
 	if (PEER_ALONE && takes_several(work))
 		return;
+#ifndef PEER_RESERVE
+	if (work == WORK_RESERVED)
+		return;
+#endif
 	if (work == WORK_INSERT || work == WORK_RESERVED || work == WORK_LONGEST) {
 		time_fill(workload, outcome, work);
 		return;
