@@ -50,7 +50,7 @@ static struct share share_at(uint64_t place, uint32_t depth, uint64_t flags)
  * something is missing in any case, so that whoever wants to grow it finds out. */
 static struct share share_of(const flagstore *store, const struct fs_shard *shard, uint64_t hash, uint64_t flags)
 {
-	uint64_t directory_word = fs_directory_word(shard), word = 0, live = 0;
+	uint64_t directory_word = fs_directory_word(shard), word = 0, live;
 	const _Atomic uint64_t *entry = fs_entry_of(store, shard, hash);
 	struct fs_bucket_view view;
 	struct share share;

@@ -2,7 +2,7 @@
  * Copyright (c) The flagstore authors
  *
  * table.c: finding a flag, whatever stands in the way; find.h says why the answer is right. And the way to it for those who want to
- * change something there, or to fetch it ahead. */
+ * change something there. */
 #include "find.h"
 
 /* A search starts again only when growth replaced what it looked at, or its slot's key went away; so in a table that writers write,

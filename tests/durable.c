@@ -632,6 +632,18 @@ static void batches_are_whole_between_transactions_too(void **state)
 
 /* ---------------------------------------------------------------------------------------------- a full journal */
 
+/* With the smallest journal. */
+static flagstore *fresh_small(const char *directory, uint32_t shards, uint32_t flags)
+{
+	struct flagstore_options options = persisting(in_memory(directory), FLAGSTORE_ASYNC);
+
+	options.max_bytes = 1 << 20;
+	options.shards = shards;
+	options.workers = 8;
+	options.flags = flags;
+	return fresh(SEGMENT, &options);
+}
+
 static void fill_journal(void *argument)
 {
 	flagstore *store = attach(SEGMENT, FLAGSTORE_NO_FLUSHER);
@@ -644,17 +656,10 @@ static void fill_journal(void *argument)
 
 static void writers_that_find_the_journal_full_write_it(void **state)
 {
-	const char *directory = in_memory("full");
-	struct flagstore_options options = persisting(directory, FLAGSTORE_ASYNC);
-	flagstore *store;
+	flagstore *store = fresh_small("full", 8, FLAGSTORE_NO_FLUSHER);
 	pid_t left, right;
 
 	(void)state;
-	options.max_bytes = 1 << 20;
-	options.shards = 8;
-	options.workers = 8;
-	options.flags = FLAGSTORE_NO_FLUSHER;
-	store = fresh(SEGMENT, &options);
 	left = child(fill_journal, "left");
 	right = child(fill_journal, "right");
 	child_succeeds(left);
@@ -682,17 +687,11 @@ static void insert_and_delete_all_the_time(void *argument)
  * again. */
 static void a_batch_that_finds_the_journal_full_looks_again(void **state)
 {
-	struct flagstore_options options = persisting(in_memory("again"), FLAGSTORE_ASYNC);
-	flagstore *store;
+	flagstore *store = fresh_small("again", 1, FLAGSTORE_NO_FLUSHER);
 	char key[KEY_ROOM];
 	pid_t other;
 
 	(void)state;
-	options.max_bytes = 1 << 20;
-	options.shards = 1;
-	options.workers = 8;
-	options.flags = FLAGSTORE_NO_FLUSHER;
-	store = fresh(SEGMENT, &options);
 	other = child(insert_and_delete_all_the_time, NULL);
 	for (unsigned i = 0; i < 300; i++) {
 		flagstore_batch *batch;
@@ -714,16 +713,11 @@ static void a_batch_that_finds_the_journal_full_looks_again(void **state)
 
 static void a_batch_larger_than_the_journal_is_refused(void **state)
 {
-	struct flagstore_options options = persisting(in_memory("large"), FLAGSTORE_ASYNC);
+	flagstore *store = fresh_small("large", 8, 0);
 	flagstore_batch *batch;
-	flagstore *store;
 	char key[KEY_ROOM];
 
 	(void)state;
-	options.max_bytes = 1 << 20;
-	options.shards = 8;
-	options.workers = 8;
-	store = fresh(SEGMENT, &options);
 	require_ok(flagstore_batch_begin(store, &batch));
 	for (unsigned i = 0; i < 2000; i++)
 		require_ok(flagstore_batch_set(batch, key_of(key, "flag", i), true));

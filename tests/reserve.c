@@ -69,7 +69,7 @@ static void inserts_into_what_was_reserved_grow_nothing(void **state)
 	flagstore_close(store);
 }
 
-/* As many growths as there are without it, less than there would be for as many flags more. */
+/* But for the few buckets that got more than their share: those grow. */
 static void a_second_time_changes_nothing(void **state)
 {
 	flagstore *store = fresh_of(64 << 20, 4);
