@@ -87,6 +87,9 @@ struct fs_tail fs_tail(const struct fs_constants *constants);
 /* Learns how much room the file system has given by now. True when lines [0, end) are backed. Async-signal-safe. */
 bool fs_room_reaches(const flagstore *store, uint64_t end);
 
+/* The same for any line number; false too for lines that are not of the heap. */
+bool fs_heap_reaches(const flagstore *store, fs_line line, uint32_t count);
+
 /* Has the file system give room for the bytes [from, to) of the file. Errors: ENOSPACE, ESYSTEM. */
 int fs_room_allocate(const flagstore *store, uint64_t from, uint64_t to);
 
@@ -99,9 +102,6 @@ int fs_room_take(flagstore *store, uint64_t end);
 
 /* The same for a little behind the room that there is, and that others may need soon; for speed alone. */
 void fs_room_take_ahead(flagstore *store, uint32_t had);
-
-/* The same for any line number; false too for lines that are not of the heap. */
-bool fs_heap_reaches(const flagstore *store, fs_line line, uint32_t count);
 
 /* Takes room for one more seat. False when there is none; nothing fails by that, so no detail is noted. */
 bool fs_room_take_seat(flagstore *store);
@@ -169,7 +169,7 @@ static inline struct fs_header *fs_header_writable(flagstore *store)
 }
 
 /* Growth takes up to two buckets at once; that much is kept ready, if the table is large enough for it not to matter. Called after an insert,
- * without any lock. */
+ * without any lock. relaxed, and whatever the header says: what is taken is checked where it is taken. */
 #define FS_AHEAD_LINES 3072u
 
 static inline void fs_room_ahead(flagstore *store)
