@@ -53,11 +53,6 @@ for command in $(commands); do
 	check "$command has the same alias" same_alias "$command"
 done
 check "the page has the exit statuses of --help" same_statuses
-if command -v mandoc >/dev/null; then
-	check "the page is well-formed" mandoc -Tlint -Wwarning "$page"
-else
-	skip "the page is well-formed" "there is no mandoc: apt-get install mandoc"
-fi
 
 # The examples, in their order, on a segment of their own. The page's group, and its directory, are replaced by what is there.
 examples() {

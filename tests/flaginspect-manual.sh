@@ -42,11 +42,6 @@ for command in $commands; do
 	check "$command with an unknown option" fails 2 "unknown" flaginspect "$command" t a b --nonsense
 done
 check "the page has the exit statuses of --help" same_statuses
-if command -v mandoc >/dev/null; then
-	check "the page is well-formed" mandoc -Tlint -Wwarning "$page"
-else
-	skip "the page is well-formed" "there is no mandoc: apt-get install mandoc"
-fi
 
 # The examples, in their order, on a segment of their own in the place of the page's.
 examples() {

@@ -87,11 +87,6 @@ check "the page has the columns of the table" same_columns
 check "the page has the lines behind it" same_lines
 check "the page has the columns of crash" crash_columns
 check "the page has the rows and lines of crash" crash_lines
-if command -v mandoc >/dev/null; then
-	check "the page is well-formed" mandoc -Tlint -Wwarning "$page"
-else
-	skip "the page is well-formed" "there is no mandoc: apt-get install mandoc"
-fi
 
 . "$top_srcdir/shmtools/completion/flaglab"
 # offers EXPECTED WORD...: completing the last word gives EXPECTED, sorted

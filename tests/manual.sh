@@ -84,7 +84,8 @@ same_numbers() {
 		sed -n 's/^The size classes 0 to [0-9] have \(.*\) and \(.*\) slots\.$/\1, \2/p' "$page"
 		echo '}; static_assert(sizeof slots == sizeof said, "size classes");'
 		set -- BUCKET CELL DIRECTORY REDO
-		for first in $(grep -E '^0 to [0-9]+ buckets by size class' "$page" | grep -oE '[0-9]+ to [0-9]+ (b|k|d|r)' | cut -d ' ' -f 1); do
+		for first in $(sed -n '/^0 to [0-9]* buckets by size class/,/\.$/p' "$page" | tr '\n' ' ' |
+			grep -oE '[0-9]+ to [0-9]+ (b|k|d|r)' | cut -d ' ' -f 1); do
 			echo "static_assert(FS_KIND_$1 == $first, \"$1\");"
 			shift
 		done
@@ -95,6 +96,11 @@ same_numbers() {
 		"$(sed -n 's/^The size classes 0 to [0-9] have \(.*\) and \(.*\) slots\.$/\1, \2/p' "$page")" ]
 }
 
+# Without a single remark, but for those on what this machine has of other manuals.
+well_formed() {
+	! mandoc -Tlint "$1" 2>&1 | grep -v -e ': STYLE: referenced manual not found: ' -e ': outdated mandoc.db lacks '
+}
+
 if ! command -v mandoc >/dev/null; then
 	echo "1..0 # SKIP there is no mandoc: apt-get install mandoc"
 	exit 0
@@ -102,7 +108,7 @@ fi
 pages=$(ls "$top_srcdir"/man/*.[1-9])
 echo "1..$(($(echo "$pages" | wc -w) + 6))"
 for page in $pages; do
-	check "$(basename "$page") is well-formed" mandoc -Tlint -Wwarning "$page"
+	check "$(basename "$page") is well-formed" well_formed "$page"
 done
 check "flagstore(3) lists the functions of the header" same_functions
 check "with the same types" same_prototypes
