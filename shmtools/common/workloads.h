@@ -10,6 +10,7 @@
 	X(INSERT, "insert", "insert, from empty")                                                                          \
 	X(RESERVED, "reserved", "insert, room reserved")                                                                   \
 	X(LONGEST, "longest", "longest single insert")                                                                     \
+	X(PAUSE, "pause", "longest pause meanwhile")                                                                       \
 	X(GET, "get", "get hit")                                                                                           \
 	X(DEPENDENT, "dependent", "dependent get hit")                                                                     \
 	X(MISS, "miss", "get miss")                                                                                        \

@@ -194,6 +194,7 @@ static const unsigned worthwhile[WORK_COUNT] = {
 	[WORK_INSERT] = AT_ALL,
 	[WORK_RESERVED] = AT_1M,
 	[WORK_LONGEST] = AT_1M,
+	[WORK_PAUSE] = AT_1M,
 	[WORK_GET] = AT_ALL,
 	[WORK_DEPENDENT] = AT_ALL,
 	[WORK_MISS] = AT_ALL,
@@ -281,6 +282,9 @@ static void ask(size_t size, enum work work, enum peer_number peer, unsigned rou
 	json_t *answer;
 
 	if (!driver->running || slow[size][work][peer])
+		return;
+	/* The machine is the same for all. */
+	if (work == WORK_PAUSE && peer != PEER_FLAGSTORE)
 		return;
 	/* It would take as long once more, to find how long one of them takes at most. */
 	if (work == WORK_LONGEST && slow[size][WORK_INSERT][peer])

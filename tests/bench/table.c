@@ -61,6 +61,7 @@ static const char *unit_of(enum work work)
 	case WORK_MEMORY:
 		return "bytes";
 	case WORK_LONGEST:
+	case WORK_PAUSE:
 		return "ns";
 	default:
 		return "ns/op";
