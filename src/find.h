@@ -51,7 +51,7 @@ struct fs_way {
 	const _Atomic uint64_t *entry;    /* of the directory */
 	uint64_t directory_word, bucket_word;
 	const struct fs_slot *slots;      /* of the group that the key prefers */
-	const _Atomic uint64_t *group;    /* their tags */
+	const _Atomic uint64_t *group;    /* their tags; NULL: the way ends before */
 	uint64_t tags, marks;             /* as they were, and which of them are the key's */
 };
 
@@ -68,6 +68,7 @@ static inline __attribute__((always_inline)) bool fs_set_out(const flagstore *st
 	way->shard = fs_shard_of(store, hash);
 	way->directory_word = atomic_load_explicit(&way->shard->directory, memory_order_acquire);
 	place = fs_dir_offset(way->directory_word) + (uint64_t)fs_hash_index(hash, fs_dir_depth(way->directory_word)) * sizeof(uint64_t);
+	way->group = NULL;
 	if (!way->directory_word || !fs_backed(store, place))
 		return false;
 	way->entry = (const _Atomic uint64_t *)(const void *)(store->map + place);
@@ -91,6 +92,28 @@ static inline __attribute__((always_inline)) void fs_come_near(struct fs_way *wa
 {
 	way->tags = atomic_load_explicit(way->group, memory_order_relaxed);
 	way->marks = fs_tags_equal(way->tags, fs_hash_tag(hash));
+}
+
+/* The way leads to a bucket of the heap, and all of it is known to be backed. */
+static inline bool fs_way_is_known(const flagstore *store, const struct fs_way *way)
+{
+	uint32_t slots = fs_dir_slots(way->bucket_word);
+
+	return fs_slots_can_be(slots) && fs_known(store, fs_dir_line(way->bucket_word), FS_BUCKET_LINES(slots));
+}
+
+/* On to the next group of a known bucket, behind the last one the first. */
+static inline void fs_go_on(const flagstore *store, struct fs_way *way)
+{
+	uint32_t slots = fs_dir_slots(way->bucket_word);
+	const struct fs_slot *first = (const void *)(store->map + fs_dir_offset(way->bucket_word));
+
+	way->slots += FS_GROUP;
+	way->group++;
+	if (way->slots == first + slots) {
+		way->slots = first;
+		way->group -= slots / FS_GROUP;
+	}
 }
 
 /* Whether this was the way all the time. */
@@ -127,6 +150,9 @@ static inline __attribute__((always_inline)) int fs_find_usual(const flagstore *
 	fs_come_near(way, key.hash);
 	return fs_arrive(way, key, found);
 }
+
+/* fs_find_further() for who has gone that way so far; in it, too. */
+struct fs_found fs_find_on(const flagstore *store, struct fs_way way, const char *key, size_t length, uint64_t hash);
 
 /* Fetches the slot where the key to which this was the way, and which was missing at its end, will be put. A hint. */
 static inline void fs_expect_insert(const struct fs_way *way, uint64_t hash)

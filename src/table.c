@@ -33,9 +33,10 @@ static enum probe look_at(const flagstore *store, const struct fs_slot *slot, co
 }
 
 /* Goes on from group to group, as far as there may be a key that prefers the first one. */
-static inline enum probe probe(const flagstore *store, struct fs_way *way, const struct fs_key *key, struct fs_found *found)
+static inline __attribute__((always_inline)) enum probe probe(const flagstore *store, struct fs_way *way, const struct fs_key *key,
+                                                              struct fs_found *found)
 {
-	uint32_t slots = fs_dir_slots(way->bucket_word), place = fs_hash_slot(key->hash, slots);
+	uint32_t slots = fs_dir_slots(way->bucket_word);
 
 	for (uint32_t i = 0; i < slots; i += FS_GROUP) {
 		fs_come_near(way, key->hash);
@@ -47,24 +48,9 @@ static inline enum probe probe(const flagstore *store, struct fs_way *way, const
 		}
 		if (fs_tags_any_empty(way->tags))
 			return PROBE_MISSING;
-		way->slots += FS_GROUP;
-		way->group++;
-		place += FS_GROUP;
-		if (place >= slots) {
-			way->slots -= slots;
-			way->group -= slots / FS_GROUP;
-			place = 0;
-		}
+		fs_go_on(store, way);
 	}
 	return PROBE_MISSING;
-}
-
-/* The way leads to a bucket of the heap, and all of it is known to be backed. */
-static bool is_known(const flagstore *store, const struct fs_way *way)
-{
-	uint32_t slots = fs_dir_slots(way->bucket_word);
-
-	return fs_slots_can_be(slots) && fs_known(store, fs_dir_line(way->bucket_word), FS_BUCKET_LINES(slots));
 }
 
 /* Whether there is no such bucket, now that what the file system has given meanwhile is learned. */
@@ -90,7 +76,7 @@ struct fs_found fs_find_further(const flagstore *store, const char *bytes, size_
 	for (int tries = 0; tries < TRIES_MAX; tries++) {
 		struct fs_found found = {NULL, 0};
 		struct fs_way way;
-		bool known = fs_set_out(store, hash, &way) && is_known(store, &way);
+		bool known = fs_set_out(store, hash, &way) && fs_way_is_known(store, &way);
 
 		if (!way.directory_word)
 			return found;
@@ -100,6 +86,16 @@ struct fs_found fs_find_further(const flagstore *store, const char *bytes, size_
 			return found;
 	}
 	return (struct fs_found){NULL, FS_DEAD};
+}
+
+struct fs_found fs_find_on(const flagstore *store, struct fs_way way, const char *bytes, size_t length, uint64_t hash)
+{
+	struct fs_key key = {bytes, length, hash};
+	struct fs_found found = {NULL, 0};
+
+	if (way.group && fs_way_is_known(store, &way) && probe(store, &way, &key, &found) != PROBE_AGAIN && fs_way_leads_on(&way))
+		return found;
+	return fs_find_further(store, bytes, length, hash);
 }
 
 enum fs_outcome fs_find(const flagstore *store, const struct fs_key *key, struct fs_found *found)

@@ -211,7 +211,8 @@ static uint64_t loop_delete(struct peer *peer, const unsigned char **at, size_t 
 }
 
 #ifdef PEER_GET_MANY
-static inline uint64_t get_many(struct peer *peer, const unsigned char **at, size_t count, bool invert, size_t batch)
+static inline __attribute__((always_inline)) uint64_t get_many(struct peer *peer, const unsigned char **at, size_t count, bool invert,
+                                                               size_t batch, bool one_by_one)
 {
 	const unsigned char *record = *at;
 	const char *keys[32];
@@ -229,7 +230,10 @@ static inline uint64_t get_many(struct peer *peer, const unsigned char **at, siz
 			lengths[i] = key.length;
 			wanted[i] = key_value(&key) != invert;
 		}
-		peer_get_many(peer, keys, lengths, now, values);
+		if (!one_by_one)
+			peer_get_many(peer, keys, lengths, now, values);
+		for (size_t i = 0; i < now && one_by_one; i++)
+			values[i] = peer_get(peer, keys[i], lengths[i]);
 		for (size_t i = 0; i < now; i++)
 			wrong += values[i] != wanted[i];
 	}
@@ -239,12 +243,18 @@ static inline uint64_t get_many(struct peer *peer, const unsigned char **at, siz
 
 static uint64_t loop_many16(struct peer *peer, const unsigned char **at, size_t count, bool invert)
 {
-	return get_many(peer, at, count, invert, 16);
+	return get_many(peer, at, count, invert, 16, false);
 }
 
 static uint64_t loop_many32(struct peer *peer, const unsigned char **at, size_t count, bool invert)
 {
-	return get_many(peer, at, count, invert, 32);
+	return get_many(peer, at, count, invert, 32, false);
+}
+
+/* The same from the caller's side, without get_many. */
+static uint64_t loop_one_by_one(struct peer *peer, const unsigned char **at, size_t count, bool invert)
+{
+	return get_many(peer, at, count, invert, 32, true);
 }
 #endif
 
@@ -290,6 +300,32 @@ static void time_walk(struct workload *workload, workload_loop *loop, struct out
 	outcome->value = (double)(workload_now() - begun) / (double)outcome->operations;
 	outcome->possible = true;
 }
+
+#ifdef PEER_GET_MANY
+/* Turn by turn with single gets, for comparison: how busy the machine is changes from moment to moment. */
+static void time_many(struct workload *workload, workload_loop *loop, struct outcome *outcome)
+{
+	int64_t begun = workload_now(), together = 0, apart = 0;
+	uint64_t wanted;
+
+	outcome->wrong += walk(workload, loop, WORKLOAD_WARM);
+	wanted = affordable(workload, WORKLOAD_WARM, workload_now() - begun);
+	while (outcome->operations < wanted) {
+		int64_t between;
+
+		begun = workload_now();
+		outcome->wrong += walk(workload, loop, WORKLOAD_LEAST);
+		between = workload_now();
+		outcome->wrong += walk(workload, loop_one_by_one, WORKLOAD_LEAST);
+		apart += workload_now() - between;
+		together += between - begun;
+		outcome->operations += WORKLOAD_LEAST;
+	}
+	outcome->value = (double)together / (double)outcome->operations;
+	outcome_add(outcome, "one_by_one", (double)apart / (double)outcome->operations);
+	outcome->possible = true;
+}
+#endif
 
 static void time_misses(struct workload *workload, struct outcome *outcome)
 {
@@ -790,10 +826,10 @@ static void workload_do(struct workload *workload, enum work work, struct outcom
 #endif
 #ifdef PEER_GET_MANY
 	case WORK_MANY16:
-		time_walk(workload, loop_many16, outcome);
+		time_many(workload, loop_many16, outcome);
 		break;
 	case WORK_MANY32:
-		time_walk(workload, loop_many32, outcome);
+		time_many(workload, loop_many32, outcome);
 		break;
 #endif
 	case WORK_FLIP:

@@ -42,7 +42,9 @@ void results_add(struct results *results, size_t size, enum work work, enum peer
 
 	series->wrong += (uint64_t)json_integer_value(json_object_get(answer, "wrong"));
 	if (possible && series->count < ROUNDS_MAX) {
-		series->undisturbed[series->count] = json_number_value(json_object_get(answer, "undisturbed"));
+		json_t *undisturbed = json_object_get(answer, "undisturbed"), *one_by_one = json_object_get(answer, "one_by_one");
+
+		series->compared[series->count] = json_number_value(undisturbed ? undisturbed : one_by_one);
 		series->values[series->count++] = json_number_value(json_object_get(answer, "value"));
 	}
 	json_decref(series->last);
@@ -56,12 +58,12 @@ double results_median(const struct results *results, size_t size, enum work work
 	return median(series->values, series->count);
 }
 
-double results_disturbed(const struct results *results, size_t size, enum work work, enum peer_number peer)
+double results_compared(const struct results *results, size_t size, enum work work, enum peer_number peer)
 {
 	const struct series *series = &results->series[size][work][peer];
-	double disturbed = median(series->values, series->count);
+	double compared = median(series->compared, series->count);
 
-	return disturbed > 0 ? median(series->undisturbed, series->count) / disturbed : 0;
+	return compared > 0 ? median(series->values, series->count) / compared : 0;
 }
 
 bool results_size(const struct results *results, uint64_t flags, size_t *size)
@@ -122,6 +124,7 @@ static json_t *series_json(const struct results *results, size_t size, enum work
 {
 	const struct series *series = &results->series[size][work][peer];
 	double value = results_median(results, size, work, peer), own = results_median(results, size, work, PEER_FLAGSTORE);
+	double compared = results_compared(results, size, work, peer);
 	json_t *object, *rounds = json_array();
 
 	for (unsigned i = 0; i < series->count; i++)
@@ -131,8 +134,10 @@ static json_t *series_json(const struct results *results, size_t size, enum work
 	                   "wrong", (json_int_t)series->wrong);
 	if (own > 0 && peer != PEER_FLAGSTORE)
 		json_object_set_new(object, "ratio", json_real(value / own));
-	if (work == WORK_DISTURBED || work == WORK_SAME_LINE)
-		json_object_set_new(object, "of_undisturbed", json_real(results_disturbed(results, size, work, peer)));
+	if (compared > 0 && (work == WORK_DISTURBED || work == WORK_SAME_LINE))
+		json_object_set_new(object, "of_undisturbed", json_real(1 / compared));
+	else if (compared > 0)
+		json_object_set_new(object, "of_one_by_one", json_real(compared));
 	json_object_set(object, "last", series->last);
 	return object;
 }

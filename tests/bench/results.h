@@ -25,7 +25,7 @@ extern const struct work_entry {
 struct series {
 	unsigned count; /* rounds; 0: not measured */
 	double values[ROUNDS_MAX];
-	double undisturbed[ROUNDS_MAX]; /* WORK_DISTURBED and WORK_SAME_LINE: without the flipper */
+	double compared[ROUNDS_MAX]; /* WORK_DISTURBED and WORK_SAME_LINE: without the flipper; WORK_MANY16 and WORK_MANY32: with single gets */
 	uint64_t wrong;
 	json_t *last; /* the last answer, as it came */
 };
@@ -44,8 +44,8 @@ void results_add(struct results *results, size_t size, enum work work, enum peer
 /* The median of the rounds; 0: not measured. */
 double results_median(const struct results *results, size_t size, enum work work, enum peer_number peer);
 
-/* The median of what one reader took with the flipper and without it, and its ratio: 1 means not disturbed at all; 0: not measured. */
-double results_disturbed(const struct results *results, size_t size, enum work work, enum peer_number peer);
+/* The median, divided by that of what it is compared with; 0: not measured. */
+double results_compared(const struct results *results, size_t size, enum work work, enum peer_number peer);
 
 /* The index of a size; false: not measured. */
 bool results_size(const struct results *results, uint64_t flags, size_t *size);

@@ -175,18 +175,15 @@ static double against_best(const struct results *results, uint64_t flags, enum w
 }
 
 /* The worst of all sizes: 1 or less says that get_many is never slower than single gets. */
-static double many_against_get(const struct results *results)
+static double many_against_gets(const struct results *results)
 {
 	double worst = 0;
 
 	for (size_t i = 0; i < results->sizes; i++) {
-		double get = own_median(results, results->flags[i], WORK_GET);
-
 		for (enum work work = WORK_MANY16; work <= WORK_MANY32; work++) {
-			double many = own_median(results, results->flags[i], work);
+			double ratio = results_compared(results, i, work, PEER_FLAGSTORE);
 
-			if (get > 0 && many / get > worst)
-				worst = many / get;
+			worst = ratio > worst ? ratio : worst;
 		}
 	}
 	return worst;
@@ -209,7 +206,7 @@ enum measure {
 	OWN,        /* flagstore's own median */
 	PEER,       /* divided by a peer's */
 	BEST,       /* divided by that of the fastest concurrent peer */
-	MANY,       /* many_against_get() */
+	MANY,       /* many_against_gets() */
 	OVER_GET,   /* what it takes longer than a get */
 	GROWTH,     /* growth_of(), divided by absl's */
 	UNDISTURBED, /* a share of the undisturbed throughput */
@@ -253,6 +250,7 @@ size_t targets_count(void)
 
 static double measure(const struct results *results, const struct target *target, struct target_outcome *outcome)
 {
+	double compared;
 	size_t size;
 
 	switch (target->measure) {
@@ -265,8 +263,8 @@ static double measure(const struct results *results, const struct target *target
 	case BEST:
 		return against_best(results, target->flags, target->work, outcome->against, sizeof outcome->against);
 	case MANY:
-		snprintf(outcome->against, sizeof outcome->against, "its own get");
-		return many_against_get(results);
+		snprintf(outcome->against, sizeof outcome->against, "single gets of such keys");
+		return many_against_gets(results);
 	case OVER_GET:
 		outcome->unit = "ns";
 		snprintf(outcome->against, sizeof outcome->against, "more than its own get");
@@ -279,7 +277,8 @@ static double measure(const struct results *results, const struct target *target
 	case UNDISTURBED:
 		outcome->at_least = true;
 		snprintf(outcome->against, sizeof outcome->against, "its own undisturbed throughput");
-		return results_size(results, target->flags, &size) ? results_disturbed(results, size, target->work, PEER_FLAGSTORE) : 0;
+		compared = results_size(results, target->flags, &size) ? results_compared(results, size, target->work, PEER_FLAGSTORE) : 0;
+		return compared > 0 ? 1 / compared : 0;
 	}
 	return 0;
 }
