@@ -28,10 +28,22 @@ static __attribute__((noinline)) bool get_further(const flagstore *store, const 
 	return fs_word_value(fs_find_further(store, key, length, hash).word);
 }
 
+/* A key that is not fs_key_usual(), and its hash; 0: it can't be a key. One that is not valid is in no slot, so there is no need to look for
+ * NUL bytes in it. */
+static __attribute__((noinline)) struct fs_found find_unusual(const flagstore *store, const char *key, size_t length, uint64_t *hash)
+{
+	*hash = 0;
+	if (length - 1 >= FLAGSTORE_KEY_MAX)
+		return (struct fs_found){NULL, 0};
+	*hash = fs_hash(store->seed, key, length);
+	return fs_find_further(store, key, length, *hash);
+}
+
 static __attribute__((noinline)) bool get_unusual(const flagstore *store, const char *key, size_t length)
 {
-	/* A key that is not valid is in no slot, so there is no need to look for NUL bytes in it. */
-	return length - 1 < FLAGSTORE_KEY_MAX && get_further(store, key, length, fs_hash(store->seed, key, length));
+	uint64_t hash;
+
+	return fs_word_value(find_unusual(store, key, length, &hash).word);
 }
 
 static inline __attribute__((always_inline)) bool get(const flagstore *store, const char *key, size_t length)
@@ -360,10 +372,19 @@ HERE bool write_usual(flagstore *store, const char *bytes, size_t length, struct
 	uint32_t shard;
 	int outcome;
 
-	if (__builtin_expect(!fs_key_usual(length) || !store->entered, 0))
+	if (__builtin_expect(!store->entered, 0))
 		return false;
-	hash = fs_hash_usual(&store->salt, bytes, length);
-	outcome = fs_find_usual(store, (struct fs_key){bytes, length, hash}, &way, &found);
+	if (__builtin_expect(fs_key_usual(length), 1)) {
+		hash = fs_hash_usual(&store->salt, bytes, length);
+		outcome = fs_find_usual(store, (struct fs_key){bytes, length, hash}, &way, &found);
+	} else {
+		uint64_t whole; /* not hash itself, which shall stay in a register */
+
+		found = find_unusual(store, bytes, length, &whole);
+		hash = whole;
+		outcome = found.slot ? FS_FOUND : found.word ? FS_UNUSUAL : FS_MISSING;
+		way.directory_word = 0;
+	}
 	if (__builtin_expect(outcome == FS_UNUSUAL || fs_word_state(found.word) != FS_LIVE, 0)) {
 		if (outcome == FS_MISSING) {
 			*missing = hash;
@@ -509,9 +530,8 @@ int flagstore_compare_and_set_version(flagstore *store, const char *key, const s
 
 HERE int delete_flag(flagstore *store, const char *key, size_t length)
 {
-	struct fs_effect effect;
-
-	return write_flag(store, key, length, (struct fs_rule){.kind = FS_RULE_DELETE}, &effect);
+	/* Never done without the lock. */
+	return write_unusual(store->writing, key, length, 0, (struct fs_rule){.kind = FS_RULE_DELETE}, SITE).error;
 }
 
 int flagstore_delete_n(flagstore *store, const char *key, size_t length)

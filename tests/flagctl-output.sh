@@ -69,13 +69,11 @@ check "a closed standard error does not turn up in the segment" sh -c 'flagctl t
 check "the segment is whole" ends 0 '0 findings' flagctl check t
 check "nothing but text: no colours without a terminal" ends 1 '' grep -P '\033' <(TERM=xterm flagctl list t --long)
 if script -qec true /dev/null >"$work/out" 2>&1; then
-	check "titles are bold on a terminal" \
-		says 0 $'\033\\[1m' env TERM=xterm script -qec 'flagctl list t --long' /dev/null
-	check "but not with NO_COLOR" \
-		ends 1 '' grep -P '\033' <(NO_COLOR=1 TERM=xterm script -qec 'flagctl list t --long' /dev/null)
+	check "titles are bold on a terminal" says 0 $'\033\\[1m' on_terminal 'flagctl list t --long'
+	check "but not with NO_COLOR" ends 1 '' grep -P '\033' <(on_terminal 'NO_COLOR=1 flagctl list t --long')
 	seq -f 'more.%06g' 60000 | sed 's/$/\ttrue/' >"$work/more.tsv"
 	check "a long import shows progress on a terminal" says 0 'importing [0-9]+ of 60000 flags' \
-		script -qec "flagctl import t $work/more.tsv" /dev/null
+		on_terminal "flagctl import t $work/more.tsv"
 else
 	skip "titles are bold on a terminal" "there is no script(1)"
 	skip "but not with NO_COLOR" "there is no script(1)"

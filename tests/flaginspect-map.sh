@@ -37,13 +37,12 @@ check "the same flags in JSON" ends 0 true json "([.shards[].cells[].flags] | ad
 check "and the damage" ends 0 '[1,[2],1]' json '[.findings, [.shards[] | select(.findings > 0) | .shard], ([.shards[].cells[].damaged] | add)]' \
 	flaginspect map copy --width 100
 if command -v script >/dev/null; then
-	on_terminal() {
-		script -qec "stty cols 60; $1" /dev/null </dev/null
+	widest() {
+		on_terminal 'NO_COLOR=1 flaginspect map t' | tr -d '\r' | awk '/^ +[0-3]/ {print length}' | sort -n | tail -n 1
 	}
-	check "damage is red on a terminal" says 0 $'\033\[1;37;41m!' on_terminal 'TERM=xterm NO_COLOR= flaginspect map copy'
-	check "but for NO_COLOR" ends 1 '' grep $'\033\[[0-9;]*m' <(on_terminal 'TERM=xterm NO_COLOR=1 flaginspect map copy')
-	check "as wide as the terminal" says 0 60 bash -c "script -qec 'stty cols 60; NO_COLOR=1 flaginspect map t' /dev/null </dev/null | tr -d '\r' |
-		awk '/^ +[0-3]/ {print length}' | sort -n | tail -n 1"
+	check "damage is red on a terminal" says 0 $'\033\[1;37;41m!' on_terminal 'NO_COLOR= flaginspect map copy'
+	check "but for NO_COLOR" ends 1 '' grep $'\033\[[0-9;]*m' <(on_terminal 'NO_COLOR=1 flaginspect map copy')
+	check "as wide as the terminal" ends 0 60 widest
 else
 	for what in "damage is red on a terminal" "but for NO_COLOR" "as wide as the terminal"; do
 		skip "$what" "there is no script(1)"

@@ -6,7 +6,7 @@
  *
  * Each first does something untimed, because a process that has just been forked has to be given each page that it touches, once:
  * workers live long. Then all wait in a read of a pipe, and begin when its other end is closed. Time counts from then until the last has
- * done its part. */
+ * done its part. Nobody ends before: what a process takes to end is none of it. */
 #ifndef WORKTEAM_H
 #define WORKTEAM_H
 
@@ -27,7 +27,8 @@ typedef void member_part(struct member *member, struct peer *peer);
 
 struct team {
 	unsigned count;
-	int gate[2];
+	int gate[2], exit[2]; /* pipes that are closed when all may begin, and when all may end */
+	int done[2];          /* a pipe that gets a byte from each who is through */
 	member_part *prepare, *part; /* prepare may be NULL */
 	int64_t begun_ns;
 	bool strangers; /* they don't use the table that is there */
@@ -60,28 +61,50 @@ static void team_close(struct team *team)
 	munmap(team, sizeof *team);
 }
 
-static void *work_along(void *argument)
+static bool wait_for_close(int end)
 {
-	struct member *member = (struct member *)argument;
-	struct peer *peer = member->team->strangers ? NULL : peer_enter(member->workload->peer);
-	ssize_t got;
 	char byte;
 
-	if (!peer && !member->team->strangers)
-		return NULL;
+	return read(end, &byte, 1) == 0;
+}
+
+static void work(struct member *member, struct peer *peer)
+{
+	bool begins;
+
 	if (member->team->prepare)
 		member->team->prepare(member, peer);
 	__atomic_store_n(&member->begun, true, __ATOMIC_RELEASE);
 	PEER_SLEEPS();
-	got = read(member->team->gate[0], &byte, 1);
+	begins = wait_for_close(member->team->gate[0]);
 	PEER_WAKES();
-	if (got == 0) {
-		member->team->part(member, peer);
-		member->ended_ns = workload_now();
-		member->finished = true;
-	}
+	if (!begins)
+		return;
+	member->team->part(member, peer);
+	member->ended_ns = workload_now();
+	member->finished = true;
+}
+
+static void *work_along(void *argument)
+{
+	struct member *member = (struct member *)argument;
+	struct team *team = member->team;
+	struct peer *peer = team->strangers ? NULL : peer_enter(member->workload->peer);
+
+	if (peer || team->strangers)
+		work(member, peer);
 	if (peer)
+		PEER_SLEEPS();
+	if (write(team->done[1], "", 1) != 1)
+		member->wrong++;
+	/* Who waits for the bytes sees the end of them if a process died before its own. */
+	if (PEER_PROCESSES)
+		close(team->done[1]);
+	wait_for_close(team->exit[0]);
+	if (peer) {
+		PEER_WAKES();
 		peer_leave(peer);
+	}
 	return NULL;
 }
 
@@ -94,6 +117,7 @@ static bool team_start_one(struct team *team, struct member *member)
 	pid = fork();
 	if (pid == 0) {
 		close(team->gate[1]);
+		close(team->exit[1]);
 		work_along(member);
 		_exit(0);
 	}
@@ -126,13 +150,28 @@ static void await_all(const struct team *team, unsigned started)
 	}
 }
 
+static void await_done(struct team *team, unsigned started)
+{
+	char byte;
+
+	if (PEER_PROCESSES)
+		close(team->done[1]);
+	while (started > 0 && read(team->done[0], &byte, 1) == 1)
+		started--;
+}
+
+static bool team_pipes(struct team *team)
+{
+	return pipe(team->gate) == 0 && pipe(team->exit) == 0 && pipe(team->done) == 0;
+}
+
 /* Lets all do their part, and adds up what they leave. Returns the nanoseconds that it took. */
 static int64_t team_run(struct team *team, struct outcome *outcome)
 {
 	unsigned started = 0;
 	int64_t ended = 0;
 
-	if (pipe(team->gate)) {
+	if (!team_pipes(team)) {
 		outcome->wrong++;
 		return 1;
 	}
@@ -143,10 +182,16 @@ static int64_t team_run(struct team *team, struct outcome *outcome)
 	await_all(team, started);
 	team->begun_ns = workload_now();
 	close(team->gate[1]);
+	await_done(team, started);
+	close(team->exit[1]);
 	for (unsigned i = 0; i < started; i++)
 		team_end_one(&team->member[i]);
 	PEER_WAKES();
 	close(team->gate[0]);
+	close(team->exit[0]);
+	close(team->done[0]);
+	if (!PEER_PROCESSES)
+		close(team->done[1]);
 	for (unsigned i = 0; i < team->count; i++) {
 		const struct member *member = &team->member[i];
 
