@@ -362,7 +362,7 @@ static __attribute__((noinline)) int flip_journaled(flagstore *store, uint32_t s
 }
 
 /* What write_key() does for most writes, those of flags that exist, without a detour. False: nothing has been done; *missing is the hash of
- * a key that is missing. A flag that was found has a valid key; a missing one has no LIVE word. */
+ * a key that is missing. A flag that was found has a valid key, unless damage gave it one with a NUL byte; a missing one has no LIVE word. */
 HERE bool write_usual(flagstore *store, const char *bytes, size_t length, struct fs_rule rule, struct fs_effect *effect, uint64_t *missing,
                       int *error)
 {

@@ -50,6 +50,7 @@ test_programs = \
 	tests/durable-faults \
 	tests/durable-power \
 	tests/instructions \
+	tests/overtaken \
 	tests/waiters \
 	tests/orders \
 	tests/linear \
@@ -106,6 +107,12 @@ tests_instructions_LDFLAGS = -Wl,-z,now
 # Killed at the points of the library that is built for it.
 tests_deaths_CPPFLAGS = $(test_cppflags) -DFLAGSTORE_POINTS
 tests_deaths_LDADD = tests/libsupport.la libflagstore-points.la $(CMOCKA_LIBS)
+
+# Both: a reader is stepped, a writer dies at points.
+tests_overtaken_SOURCES = tests/overtaken.c $(stepper_sources)
+tests_overtaken_CPPFLAGS = $(test_cppflags) -DFLAGSTORE_POINTS
+tests_overtaken_LDADD = tests/libsupport.la libflagstore-points.la $(CMOCKA_LIBS)
+tests_overtaken_LDFLAGS = -Wl,-z,now
 
 # Segments that persist. With the library's inner names, for looks at the journal.
 durable_cppflags = $(test_cppflags) $(LMDB_CFLAGS)

@@ -81,6 +81,13 @@ static pid_t start(body *run, void *argument, unsigned long *begin)
 	return pid;
 }
 
+/* It stands at its second trap, and goes on to its end by itself. */
+static void let_go(pid_t pid)
+{
+	require(ptrace(PTRACE_DETACH, pid, NULL, NULL) == 0);
+	child_succeeds(pid);
+}
+
 /* -------------------------------------------------------------------------------------------------- tracing */
 
 static void *reserve(size_t bytes)
@@ -159,8 +166,7 @@ struct trace stepper_trace(body *run, void *argument, const char *path)
 		trace.fresh[trace.count] = !is_vdso(pc) && residue_changed(residue, pid, is_system_call(pc));
 	} while (trace.pc[trace.count] != trace.pc[0]);
 	trace.count--;
-	require(ptrace(PTRACE_DETACH, pid, NULL, NULL) == 0);
-	child_succeeds(pid);
+	let_go(pid);
 	residue_drop(residue);
 	count_passes(&trace);
 	return trace;
@@ -228,4 +234,38 @@ bool stepper_kill(const struct trace *trace, unsigned long k, body *run, void *a
 	there = there && pc_of(pid) == trace->pc[k];
 	/* One that took another way, for the clock's sake, may have ended by itself before: then it can't be exact either. */
 	return !ended && child_kill(pid) && there;
+}
+
+/* ------------------------------------------------------------------------------------------------- interrupting */
+
+unsigned long stepper_count(body *run, void *argument)
+{
+	unsigned long count = 0, begin;
+	pid_t pid = start(run, argument, &begin);
+
+	do {
+		require(go_on(PTRACE_SINGLESTEP, pid));
+		count++;
+	} while (pc_of(pid) != begin);
+	let_go(pid);
+	return count - 1;
+}
+
+bool stepper_interrupt(unsigned long k, body *run, void *argument, body *meanwhile, void *with)
+{
+	unsigned long begin;
+	pid_t pid = start(run, argument, &begin);
+
+	for (unsigned long i = 0; i < k; i++) {
+		require(go_on(PTRACE_SINGLESTEP, pid));
+		if (pc_of(pid) == begin) {
+			let_go(pid);
+			return false;
+		}
+	}
+	meanwhile(with);
+	require(go_on(PTRACE_CONT, pid));
+	require(pc_of(pid) == begin);
+	let_go(pid);
+	return true;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * Copyright (c) The flagstore authors
  *
- * stepper.h: what a child executes, machine instruction by machine instruction, and how to kill it behind any of them.
+ * stepper.h: what a child executes, machine instruction by machine instruction, and how to kill or halt it behind any of them.
  *
  *     static void work(void *argument)             in the child: what stands between the two calls is looked at
  *     {
@@ -35,5 +35,12 @@ void stepper_drop(struct trace *trace);
 /* Kills a child by SIGKILL when it has done k instructions of its work; k is at most trace->count. False when the child took another way
  * than the one that was traced (a clock, another process): then it was killed at some other instruction of its work. */
 bool stepper_kill(const struct trace *trace, unsigned long k, body *run, void *argument);
+
+/* Instructions of a child's work, which must succeed; for works of a few thousand, without all that a trace tells. */
+unsigned long stepper_count(body *run, void *argument);
+
+/* Halts a child that has done k instructions of its work while the caller does something else; then it goes on to its end, and must
+ * succeed. False when the work has not so many; the caller does nothing else then. */
+bool stepper_interrupt(unsigned long k, body *run, void *argument, body *meanwhile, void *with);
 
 #endif

@@ -20,7 +20,7 @@ check() {
 # on_terminal COMMAND: the output and status of a shell's command on a terminal of 60 columns. The terminal outlives it, because script(1)
 # does not wait for what a busy system has still on its way.
 on_terminal() {
-	TERM=xterm script -qec "stty cols 60; $1; status=\$?; sleep 0.2; exit \$status" /dev/null </dev/null
+	SHELL=/bin/sh TERM=xterm script -qec "stty cols 60; $1; status=\$?; sleep 0.2; exit \$status" /dev/null </dev/null
 }
 
 # skip WHAT WHY

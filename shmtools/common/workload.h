@@ -38,6 +38,7 @@
 #ifndef WORKLOAD_H
 #define WORKLOAD_H
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -302,6 +303,9 @@ static void time_walk(struct workload *workload, workload_loop *loop, struct out
 }
 
 #ifdef PEER_GET_MANY
+/* A turn: whole batches, and no divisor of an access list, or each of the two would see the same part of it for ever. */
+#define MANY_TURN UINT64_C(1024)
+
 /* Turn by turn with single gets, for comparison: how busy the machine is changes from moment to moment. */
 static void time_many(struct workload *workload, workload_loop *loop, struct outcome *outcome)
 {
@@ -314,12 +318,12 @@ static void time_many(struct workload *workload, workload_loop *loop, struct out
 		int64_t between;
 
 		begun = workload_now();
-		outcome->wrong += walk(workload, loop, WORKLOAD_LEAST);
+		outcome->wrong += walk(workload, loop, MANY_TURN);
 		between = workload_now();
-		outcome->wrong += walk(workload, loop_one_by_one, WORKLOAD_LEAST);
+		outcome->wrong += walk(workload, loop_one_by_one, MANY_TURN);
 		apart += workload_now() - between;
 		together += between - begun;
-		outcome->operations += WORKLOAD_LEAST;
+		outcome->operations += MANY_TURN;
 	}
 	outcome->value = (double)together / (double)outcome->operations;
 	outcome_add(outcome, "one_by_one", (double)apart / (double)outcome->operations);
@@ -637,42 +641,76 @@ static void empty_table(struct workload *workload)
 	workload->experimented = false;
 }
 
-/* Sets every key once. With longest, each call is timed: in *longest goes the longest one in which the scheduler left the processor to
- * this thread, in *interrupted the longest of all. */
-static uint64_t fill(struct workload *workload, double *longest, double *interrupted)
+/* The longest of many short times: of those during which the scheduler left the processor to this thread, and of all. */
+struct laps {
+	int64_t last, longest, longest_of_all;
+	long taken; /* how often the processor had been taken away, as of the last look */
+};
+
+/* No lap that was interrupted is shorter. */
+#define LAP_LOOK_NS 2000
+
+static long times_taken(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_THREAD, &usage);
+	return usage.ru_nivcsw;
+}
+
+static struct laps laps_begin(void)
+{
+	struct laps laps = {0, 0, 0, times_taken()};
+
+	laps.last = workload_now();
+	return laps;
+}
+
+static inline void lap(struct laps *laps)
+{
+	int64_t now = workload_now(), took = now - laps->last;
+
+	laps->longest_of_all = took > laps->longest_of_all ? took : laps->longest_of_all;
+	if (took > LAP_LOOK_NS) {
+		long taken = times_taken();
+
+		if (taken == laps->taken && took > laps->longest)
+			laps->longest = took;
+		laps->taken = taken;
+		now = workload_now();
+	}
+	laps->last = now;
+}
+
+static void outcome_laps(struct outcome *outcome, const struct laps *laps)
+{
+	outcome->value = (double)laps->longest;
+	outcome_add(outcome, "longest_of_all", (double)laps->longest_of_all);
+}
+
+/* Sets every key once, and times each. */
+static uint64_t fill_one_by_one(struct workload *workload, struct laps *laps)
 {
 	const struct keypack *pack = workload->pack;
 	const unsigned char *record = keypack_first(pack, &pack->load);
 	struct keypack_key key;
-	struct rusage usage;
 	uint64_t wrong = 0;
-	long taken;
-	int64_t last;
 
-	if (!longest)
-		return loop_set(workload->peer, &record, (size_t)pack->load.count, false);
-	getrusage(RUSAGE_THREAD, &usage);
-	taken = usage.ru_nivcsw;
-	*longest = *interrupted = 0;
-	last = workload_now();
+	*laps = laps_begin();
 	for (uint64_t i = 0; i < pack->load.count; i++) {
-		int64_t now;
-
 		record = keypack_read(record, &key);
 		wrong += !peer_set(workload->peer, key.bytes, key.length, key_value(&key));
-		now = workload_now();
-		if ((double)(now - last) > *longest) {
-			getrusage(RUSAGE_THREAD, &usage);
-			if (usage.ru_nivcsw == taken)
-				*longest = (double)(now - last);
-			if ((double)(now - last) > *interrupted)
-				*interrupted = (double)(now - last);
-			taken = usage.ru_nivcsw;
-			now = workload_now();
-		}
-		last = now;
+		lap(laps);
 	}
 	return wrong;
+}
+
+static uint64_t fill(struct workload *workload)
+{
+	const struct keypack *pack = workload->pack;
+	const unsigned char *record = keypack_first(pack, &pack->load);
+
+	return loop_set(workload->peer, &record, (size_t)pack->load.count, false);
 }
 
 /* All keys are there with their values; of slow tables only some are looked up. */
@@ -690,8 +728,8 @@ static uint64_t verify(struct workload *workload, int64_t filled_ns)
 static void time_fill(struct workload *workload, struct outcome *outcome, enum work work)
 {
 	bool one_by_one = work == WORK_LONGEST;
-	double longest = 0, interrupted = 0;
 	int64_t begun, took;
+	struct laps laps = {0, 0, 0, 0};
 
 	empty_table(workload);
 	if (!workload->peer) {
@@ -706,11 +744,11 @@ static void time_fill(struct workload *workload, struct outcome *outcome, enum w
 #endif
 	outcome->operations = workload->pack->load.count;
 	begun = workload_now();
-	outcome->wrong += fill(workload, one_by_one ? &longest : NULL, &interrupted);
+	outcome->wrong += one_by_one ? fill_one_by_one(workload, &laps) : fill(workload);
 	took = workload->filled_ns = workload_now() - begun;
-	outcome->value = one_by_one ? longest : (double)took / (double)outcome->operations;
+	outcome->value = (double)took / (double)outcome->operations;
 	if (one_by_one)
-		outcome_add(outcome, "longest_of_all", interrupted);
+		outcome_laps(outcome, &laps);
 	outcome->wrong += verify(workload, took);
 	outcome->possible = true;
 }
@@ -722,25 +760,25 @@ static void time_pause(const struct workload *workload, struct outcome *outcome)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE), size = (size_t)workload->pack->load.count * WORKLOAD_FLAG_BYTES / page * page + page;
 	char *fresh = (char *)mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	int64_t begun = workload_now(), last = begun, longest = 0, now;
+	int64_t begun = workload_now();
 	size_t touched = 0;
+	struct laps laps;
 
 	if (fresh == MAP_FAILED)
 		return;
+	laps = laps_begin();
 	do {
-		double share = (double)(last - begun) / (double)(workload->filled_ns + 1);
+		double share = (double)(laps.last - begun) / (double)(workload->filled_ns + 1);
 
 		if (touched < size && (double)touched <= share * (double)size) {
 			((volatile char *)fresh)[touched] = 1;
 			touched += page;
 		}
-		now = workload_now();
-		longest = now - last > longest ? now - last : longest;
-		last = now;
+		lap(&laps);
 		outcome->operations++;
-	} while (now - begun < workload->filled_ns);
+	} while (laps.last - begun < workload->filled_ns);
 	munmap(fresh, size);
-	outcome->value = (double)longest;
+	outcome_laps(outcome, &laps);
 	outcome->possible = true;
 }
 

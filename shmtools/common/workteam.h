@@ -44,6 +44,8 @@ static struct team *team_open(struct workload *workload, unsigned count, member_
 
 	if (!team)
 		return NULL;
+	for (int i = 0; i < 2; i++)
+		team->gate[i] = team->exit[i] = team->done[i] = -1;
 	team->count = count;
 	team->prepare = prepare;
 	team->part = part;
@@ -61,11 +63,16 @@ static void team_close(struct team *team)
 	munmap(team, sizeof *team);
 }
 
-static bool wait_for_close(int end)
+/* A byte, or 0 when there is no other end any more. */
+static ssize_t read_byte(int end)
 {
+	ssize_t got;
 	char byte;
 
-	return read(end, &byte, 1) == 0;
+	do
+		got = read(end, &byte, 1);
+	while (got < 0 && errno == EINTR);
+	return got;
 }
 
 static void work(struct member *member, struct peer *peer)
@@ -76,7 +83,7 @@ static void work(struct member *member, struct peer *peer)
 		member->team->prepare(member, peer);
 	__atomic_store_n(&member->begun, true, __ATOMIC_RELEASE);
 	PEER_SLEEPS();
-	begins = wait_for_close(member->team->gate[0]);
+	begins = read_byte(member->team->gate[0]) == 0;
 	PEER_WAKES();
 	if (!begins)
 		return;
@@ -100,7 +107,7 @@ static void *work_along(void *argument)
 	/* Who waits for the bytes sees the end of them if a process died before its own. */
 	if (PEER_PROCESSES)
 		close(team->done[1]);
-	wait_for_close(team->exit[0]);
+	read_byte(team->exit[0]);
 	if (peer) {
 		PEER_WAKES();
 		peer_leave(peer);
@@ -129,7 +136,8 @@ static bool team_start_one(struct team *team, struct member *member)
 static void team_end_one(struct member *member)
 {
 	if (PEER_PROCESSES)
-		waitpid(member->pid, NULL, 0);
+		while (waitpid(member->pid, NULL, 0) < 0 && errno == EINTR)
+			continue;
 	else
 		pthread_join(member->thread, NULL);
 }
@@ -152,17 +160,21 @@ static void await_all(const struct team *team, unsigned started)
 
 static void await_done(struct team *team, unsigned started)
 {
-	char byte;
-
 	if (PEER_PROCESSES)
 		close(team->done[1]);
-	while (started > 0 && read(team->done[0], &byte, 1) == 1)
+	while (started > 0 && read_byte(team->done[0]) == 1)
 		started--;
 }
 
-static bool team_pipes(struct team *team)
+static bool open_pipes(struct team *team)
 {
 	return pipe(team->gate) == 0 && pipe(team->exit) == 0 && pipe(team->done) == 0;
+}
+
+static void close_if_open(int end)
+{
+	if (end >= 0)
+		close(end);
 }
 
 /* Lets all do their part, and adds up what they leave. Returns the nanoseconds that it took. */
@@ -171,7 +183,11 @@ static int64_t team_run(struct team *team, struct outcome *outcome)
 	unsigned started = 0;
 	int64_t ended = 0;
 
-	if (!team_pipes(team)) {
+	if (!open_pipes(team)) {
+		for (int i = 0; i < 2; i++) {
+			close_if_open(team->gate[i]);
+			close_if_open(team->exit[i]);
+		}
 		outcome->wrong++;
 		return 1;
 	}

@@ -61,9 +61,14 @@ double results_median(const struct results *results, size_t size, enum work work
 double results_compared(const struct results *results, size_t size, enum work work, enum peer_number peer)
 {
 	const struct series *series = &results->series[size][work][peer];
-	double compared = median(series->compared, series->count);
+	double ratios[ROUNDS_MAX];
+	unsigned count = 0;
 
-	return compared > 0 ? median(series->values, series->count) / compared : 0;
+	for (unsigned i = 0; i < series->count; i++) {
+		if (series->compared[i] > 0)
+			ratios[count++] = series->values[i] / series->compared[i];
+	}
+	return median(ratios, count);
 }
 
 bool results_size(const struct results *results, uint64_t flags, size_t *size)

@@ -44,7 +44,7 @@ void results_add(struct results *results, size_t size, enum work work, enum peer
 /* The median of the rounds; 0: not measured. */
 double results_median(const struct results *results, size_t size, enum work work, enum peer_number peer);
 
-/* The median, divided by that of what it is compared with; 0: not measured. */
+/* The median of what each round's value is divided by what it is compared with; 0: not measured. */
 double results_compared(const struct results *results, size_t size, enum work work, enum peer_number peer);
 
 /* The index of a size; false: not measured. */

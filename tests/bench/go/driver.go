@@ -394,13 +394,15 @@ func (w *workload) fillOneByOne() (longest, interrupted time.Duration) {
 		k, at = w.pack.read(at)
 		w.table.set(k.name, k.value())
 		now := time.Now()
-		if lap := now.Sub(last); lap > longest {
+		lap := now.Sub(last)
+		if lap > interrupted {
+			interrupted = lap
+		}
+		// No lap that was interrupted is shorter.
+		if lap > 2*time.Microsecond {
 			syscall.Getrusage(thread, &usage)
-			if usage.Nivcsw == taken {
+			if usage.Nivcsw == taken && lap > longest {
 				longest = lap
-			}
-			if lap > interrupted {
-				interrupted = lap
 			}
 			taken = usage.Nivcsw
 			now = time.Now()
