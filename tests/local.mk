@@ -192,7 +192,7 @@ EXTRA_DIST += \
 	tests/fuzz/corpus/segment/unchanged-write
 
 # The longest first: they run side by side.
-longest = tests/sanitizers.sh tests/stress tests/fuzz.sh tests/flaglab-run.sh tests/instructions tests/deaths tests/models.sh
+longest = tests/sanitizers.sh tests/stress tests/fuzz.sh tests/flaglab-run.sh tests/instructions tests/overtaken tests/deaths tests/models.sh
 CHECKS = $(longest) $(filter-out $(longest),$(test_programs) $(dist_check_SCRIPTS))
 run_tests = top_srcdir='$(top_srcdir)' top_builddir='$(top_builddir)' CC='$(CC)' CFLAGS='$(CFLAGS)' \
 	CMOCKA_CFLAGS='$(CMOCKA_CFLAGS)' CMOCKA_LIBS='$(CMOCKA_LIBS)' LMDB_LIBS='$(LMDB_LIBS)' \
@@ -215,6 +215,10 @@ check-sanitizers:
 # of creating, attaching and closing; each time with each of those who may come next. KILL_EVERY=n: after each n-th of the others too.
 check-kill: $(check_LTLIBRARIES) tests/instructions
 	$(AM_V_at)KILL_ALL=1 KILL_JOBS=$${KILL_JOBS:-$$(nproc)} CMOCKA_MESSAGE_OUTPUT=TAP tests/instructions
+
+# Reads that a writer overtakes at a machine instruction, for DRAWS draws of each kind of write.
+check-overtaken: $(check_LTLIBRARIES) tests/overtaken
+	$(AM_V_at)FLAGSTORE_TEST_DRAWS=$${DRAWS:-2000} CMOCKA_MESSAGE_OUTPUT=TAP tests/overtaken
 
 # Segments that persist: killed at every system call, and after every instruction that leaves something new behind; every file that a disk may
 # have when the power fails; every kind of failing disk. SOAK=seconds: power losses for so long.
@@ -247,5 +251,5 @@ check-linear: $(check_LTLIBRARIES) tests/linear
 check-churn: $(check_LTLIBRARIES) tests/space
 	$(AM_V_at)CYCLES=$${CYCLES:-100000000} $(run_tests) -k -t 86400 tests/space
 
-.PHONY: bench-durable check-churn check-durable check-fuzz check-hostile check-kill check-linear check-model check-sanitizers
+.PHONY: bench-durable check-churn check-durable check-fuzz check-hostile check-kill check-linear check-model check-overtaken check-sanitizers
 CLEANFILES += tests/logs/*.log tests/durable-bench
