@@ -383,7 +383,7 @@ HERE bool write_usual(flagstore *store, const char *bytes, size_t length, struct
 		found = find_unusual(store, bytes, length, &whole);
 		hash = whole;
 		outcome = found.slot ? FS_FOUND : found.word ? FS_UNUSUAL : FS_MISSING;
-		way.directory_word = 0;
+		way.directory_word = 0; /* fs_expect_insert() has nothing to go by */
 	}
 	if (__builtin_expect(outcome == FS_UNUSUAL || fs_word_state(found.word) != FS_LIVE, 0)) {
 		if (outcome == FS_MISSING) {
