@@ -18,10 +18,8 @@ static size_t length_of(const char *const *keys, const size_t *lengths, size_t i
 	return lengths ? lengths[i] : strlen(keys[i]);
 }
 
-static struct fs_key key_of(const flagstore *store, const char *bytes, size_t length)
+static __attribute__((noinline)) struct fs_key unusual_key(const flagstore *store, const char *bytes, size_t length)
 {
-	if (fs_key_usual(length))
-		return (struct fs_key){bytes, length, fs_hash_usual(&store->salt, bytes, length)};
 	if (length < 1 || length > FLAGSTORE_KEY_MAX)
 		return (struct fs_key){bytes, 0, 0};
 	return (struct fs_key){bytes, length, fs_hash(store->seed, bytes, length)};
@@ -110,9 +108,14 @@ static void get_together(const flagstore *store, const char *const *keys, const 
 
 	/* A loop for each step: the shorter its body, the more keys are on their way at once. */
 	for (size_t i = 0; i < count; i++) {
-		travellers[i].key = key_of(store, keys[i], length_of(keys, lengths, i));
-		late[behind] = i;
-		behind += !fs_key_usual(travellers[i].key.length);
+		size_t length = length_of(keys, lengths, i);
+
+		if (__builtin_expect(fs_key_usual(length), 1)) {
+			travellers[i].key = (struct fs_key){keys[i], length, fs_hash_usual(&store->salt, keys[i], length)};
+		} else {
+			travellers[i].key = unusual_key(store, keys[i], length);
+			late[behind++] = i;
+		}
 	}
 	unusual = behind;
 	for (size_t i = 0; i < count; i++)

@@ -32,7 +32,7 @@ enum {
 #define THOUSAND UINT64_C(1000)
 #define MILLION UINT64_C(1000000)
 
-static struct results results = {.rounds = 5, .milliseconds = 80};
+static struct results results = {.rounds = 5, .milliseconds = 60};
 static bool chosen[WORK_COUNT], workloads_chosen, json, quiet;
 static const char *json_path, *svg_path;
 static char directory[PATH_MAX], keys_path[PATH_MAX];
@@ -53,7 +53,7 @@ static void print_help(void)
 		printf(" %s%s", work_entries[work].name, work == WORK_COUNT / 2 ? "\n                        " : "");
 	printf("\n  -s, --sizes LIST       flags in a table (1000,10000,100000,1000000,10000000)\n"
 	       "  -r, --rounds N         how often each is measured (5)\n"
-	       "  -m, --milliseconds N   how long each is measured in a round (80)\n"
+	       "  -m, --milliseconds N   how long each is measured in a round (60)\n"
 	       "  -o, --output FILE      JSON of all rounds goes there too\n"
 	       "  -g, --svg FILE         a plot of nanoseconds against flags\n"
 	       "  -j, --json             print JSON instead of the table\n"
