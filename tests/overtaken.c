@@ -2,8 +2,8 @@
  * Copyright (c) The flagstore authors
  *
  * overtaken.c: reads that a writer overtakes. A reader is halted after some machine instruction of its read (stepper.h); meanwhile a writer
- * does one of all kinds of writes (operations.h, and one more), whole or up to one of its points (src/point.h), where it dies; then the reader goes on,
- * with what it had loaded before. Each answer must be what its flag was before the write or is after it. All the ways in which a
+ * does one of all kinds of writes (operations.h, and one more), whole or up to one of its points (src/point.h), where it dies; then the
+ * reader goes on, with what it had loaded before. Each answer must be what its flag was before the write or is after it. All the ways in which a
  * table may change between two loads of one read are among these, and no luck with the clock is needed to meet them.
  *
  * Instruction, point and keys are drawn. FLAGSTORE_TEST_DRAWS=N: so many for each kind of write.

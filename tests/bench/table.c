@@ -115,7 +115,8 @@ static void print_figures(const struct results *results)
 	columns_print(table, stdout);
 	columns_close(table);
 	if (was_measured(results, PEER_FLAGSTORE))
-		printf("FLAGSTORE in that unit; all others as multiples of it: 2 is twice as slow, or as large. Medians of %u rounds.\n",
+		printf("FLAGSTORE in that unit; all others as multiples of it: 2 is twice as slow, or as large. Medians of %u rounds,\n"
+		       "of half as many where a table is filled for it.\n",
 		       results->rounds);
 }
 
